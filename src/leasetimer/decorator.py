@@ -1,0 +1,49 @@
+"""``expires`` as a decorator: a new block for each call, so that recursion, threads and tasks don't share one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from .block import expires
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def guarded(function: F, block: Callable[[], expires]) -> F:
+    """``function``, each call of it inside a fresh ``block()``. A generator is guarded while it runs to its end."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            async with block():
+                return await function(*args, **kwargs)
+
+        return cast(F, coroutine)
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def stream(*args: Any, **kwargs: Any) -> Any:
+            async with block():
+                async for item in function(*args, **kwargs):
+                    yield item
+
+        return cast(F, stream)
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def items(*args: Any, **kwargs: Any) -> Any:
+            with block():
+                return (yield from function(*args, **kwargs))
+
+        return cast(F, items)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with block():
+            return function(*args, **kwargs)
+
+    return cast(F, call)

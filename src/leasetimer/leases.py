@@ -1,0 +1,282 @@
+"""The leases of one host, as its server knows them: what was read, what is guarded, what is in trouble.
+
+Used by the server's thread only.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import log
+from .clock import Clock
+from .deadlines import Deadlines
+from .errors import LeaseUnreadable
+from .lease import Lease, Worker
+from .leasefiles import LeaseFiles
+from .names import split_name
+from .pace import Pace
+from .process import Processes
+
+LOOK_AGAIN = 1.0
+"""Seconds until a lease that could not be read when it was due is looked at again."""
+SLACK = 1.0
+"""Seconds added to a gap: those who stood still with the server are not all woken at once."""
+MISSED_SCANS = 2
+"""Scans in a row that don't list a lease until it is forgotten: a name may be away for a moment."""
+
+
+class Known:
+    """What the server remembers of a lease between two reads of its file."""
+
+    __slots__ = ("handled", "lease", "missing", "shift")
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.shift = 0.0  # seconds that gaps have moved the deadline written with this seq
+        self.handled = -1  # the seq that was acted on already: one incident each
+        self.missing = 0
+
+    @property
+    def deadline(self) -> float:
+        """The deadline that counts, on the monotonic clock."""
+        return self.lease.status.deadline + self.shift
+
+
+class Leases:
+    """All leases in a folder. ``dead`` collects what looks find of workers that are gone, until somebody takes it."""
+
+    def __init__(self, files: LeaseFiles, clock: Clock, processes: Processes, pace: Pace) -> None:
+        self.busy: set[Worker] = set()  # being reaped: their leases are left alone until that is over
+        self.dead: dict[Worker, list[Lease]] = {}
+        self.trouble: dict[str, str] = {}  # what can't be read or judged, by name: said once
+        self._files = files
+        self._clock = clock
+        self._processes = processes
+        self._pace = pace
+        self._boot = processes.boot()
+        self._spaces = (processes.namespace("pid"), processes.namespace("time"))
+        self._known: dict[str, Known] = {}
+        self._deadlines: Deadlines[str] = Deadlines()
+        self._overdue: dict[str, Lease] = {}
+        self._alive: dict[Worker, bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def earliest(self) -> float | None:
+        """When the first lease is due, on the monotonic clock."""
+        return self._deadlines.earliest()
+
+    def expect(self, name: str, deadline: float) -> None:
+        """Look at that lease when ``deadline`` is due."""
+        self._deadlines.put(name, deadline)
+
+    def dismiss(self, name: str) -> None:
+        """Look at that lease no more before the next scan."""
+        self._deadlines.remove(name)
+        self._overdue.pop(name, None)
+
+    def names(self, worker: Worker) -> list[str]:
+        """The names of all leases of that worker."""
+        return [name for name, known in self._known.items() if known.lease.worker == worker]
+
+    def of(self, worker: Worker) -> list[Lease]:
+        """The leases that worker held when last read, the earliest deadline first."""
+        held = [known for name in self.names(worker) if (known := self._known[name]).lease.status.held]
+        return [known.lease for known in sorted(held, key=lambda known: known.deadline)]
+
+    def deadline(self, lease: Lease) -> float:
+        """The deadline that counts for a lease as read: what was written, moved by the gaps since."""
+        known = self._known.get(lease.name)
+        if known is None or known.lease.status.seq != lease.status.seq:
+            return lease.status.deadline
+        return known.deadline
+
+    # -- looking
+
+    def begin_scan(self) -> list[str]:
+        """The names of all leases there are, to be looked at one by one. What nobody makes any more is removed."""
+        leases, new = self._files.listed()
+        self._alive.clear()
+        for name, dotted in new:
+            try:
+                stat = self._processes.stat(split_name(dotted.lease)[1])
+                if stat is None or f"{stat.start:x}" != dotted.token:
+                    self._files.folder.remove(name)
+            except (LeaseUnreadable, OSError) as error:
+                self._say(name, "leftover not removed", error)
+        for name in self._known.keys() - leases:
+            known = self._known[name]
+            known.missing += 1
+            if known.missing >= MISSED_SCANS:
+                self.forget(name)
+        for name in self.trouble.keys() - leases - {name for name, _ in new}:
+            del self.trouble[name]
+        return sorted(leases)
+
+    def look(self, name: str) -> Lease | None:
+        """Read a lease and do what its state asks for; returned where it is held and to be guarded."""
+        known = self._known.get(name)
+        if known is not None and known.lease.worker in self.busy:
+            return None
+        try:
+            lease = self._files.verdict(name)
+        except (LeaseUnreadable, OSError) as error:
+            self._say(name, "lease not read, skipped", error)
+            return None
+        finally:
+            self._pace.mark()
+        if lease is None:
+            self.forget(name)
+            return None
+        return self._judge(lease)
+
+    def _judge(self, lease: Lease) -> Lease | None:
+        name, worker = lease.name, lease.worker
+        doubt = self._doubt(lease)
+        if doubt:
+            self._say(name, "lease not guarded", doubt)
+            return None
+        self.trouble.pop(name, None)
+        known = self._remember(lease)
+        if worker in self.busy:
+            return None
+        if not self._lives(worker):
+            if lease.status.held and known.handled != lease.status.seq:
+                self.dead.setdefault(worker, []).append(lease)
+            else:
+                self.remove(name)
+            return None
+        if not lease.status.held:
+            return self._clear(name)
+        return lease if known.handled != lease.status.seq else None
+
+    def _doubt(self, lease: Lease) -> str | None:
+        """Why this lease must be left alone, if so: neither judged nor cleared."""
+        worker = lease.worker
+        if worker.boot != self._boot:
+            return None  # nothing of another boot lives
+        if (worker.pidns, lease.identity.timens) != self._spaces:
+            return "its worker is in another pid or time namespace, pids and clocks can't be compared"
+        if worker.pid == os.getpid():
+            return "its worker is this server's own process"
+        return None
+
+    def _lives(self, worker: Worker) -> bool:
+        if worker.boot != self._boot:
+            return False
+        alive = self._alive.get(worker)
+        if alive is None:
+            alive = self._alive[worker] = self._processes.alive(worker)
+        return alive
+
+    def _remember(self, lease: Lease) -> Known:
+        known = self._known.get(lease.name)
+        if known is None:
+            known = self._known[lease.name] = Known(lease)
+        elif known.lease.status.seq != lease.status.seq or known.lease.worker != lease.worker:
+            known.lease, known.shift = lease, 0.0
+        known.missing = 0
+        return known
+
+    def _say(self, name: str, event: str, problem: object) -> None:
+        text = str(problem)
+        if self.trouble.get(name) != text:
+            self.trouble[name] = text
+            log.warning(event, file=self._files.folder.join(name), problem=text)
+
+    # -- when they are due
+
+    def overdue(self, now: float) -> list[Lease]:
+        """The leases that a fresh read says are held past their deadline, those of the last call that nobody took too.
+
+        A released one is cleared, a renewed one goes back on the heap, and so does one that can't be read.
+        """
+        names = [*self._overdue, *self._deadlines.pop_due(now)]
+        self._overdue.clear()
+        for name in names:
+            lease = self._due(name)
+            if lease is None:
+                continue
+            if (deadline := self.deadline(lease)) > now:
+                self._deadlines.put(name, deadline)
+            else:
+                self._overdue[name] = lease
+        if self._pace.gap:  # a read stood still: nothing that was decided counts before the gap is dealt with
+            for name in self._overdue:
+                self._deadlines.put(name, now)
+            self._overdue.clear()
+        return list(self._overdue.values())
+
+    def _due(self, name: str) -> Lease | None:
+        known = self._known.get(name)
+        if known is not None and known.lease.worker in self.busy:
+            return None
+        try:
+            lease = self._files.verdict(name)
+        except (LeaseUnreadable, OSError) as error:
+            self._say(name, "lease not read when due, tried again", error)
+            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
+            return None
+        finally:
+            self._pace.mark()
+        if lease is None:  # gone, or away for a moment: scans will tell
+            return None
+        if not lease.status.held or self._doubt(lease) or lease.worker.boot != self._boot:
+            return self._judge(lease)
+        return lease if self._remember(lease).handled != lease.status.seq else None
+
+    def handled(self, lease: Lease) -> None:
+        """This lease, with this seq, has been acted on: never again."""
+        self._remember(lease).handled = lease.status.seq
+        self.dismiss(lease.name)
+
+    def unhandled(self, lease: Lease, deadline: float) -> None:
+        """It is to be acted on again, at ``deadline`` on the monotonic clock."""
+        if known := self._known.get(lease.name):
+            known.handled = -1
+            self._deadlines.put(lease.name, deadline)
+
+    def shift(self, gap: float) -> None:
+        """The server stood still for ``gap`` seconds: every deadline as it is on disk now moves by that, once."""
+        for name, known in list(self._known.items()):
+            try:
+                lease = self._files.verdict(name)
+            except (LeaseUnreadable, OSError) as error:
+                self._say(name, "lease not read after standing still", error)
+                lease = None
+            self._pace.mark()
+            if lease is not None:
+                known = self._remember(lease)
+            known.shift += gap + SLACK
+            if self._overdue.pop(name, None) or name in self._deadlines:
+                self._deadlines.put(name, known.deadline)
+        log.warning("server stood still, deadlines moved", seconds=gap, leases=len(self._known))
+
+    # -- clearing
+
+    def _clear(self, name: str) -> Lease | None:
+        try:
+            lease = self._files.clear(name)
+        except (LeaseUnreadable, OSError) as error:
+            self._say(name, "released lease not cleared, tried again", error)
+            return None
+        if lease is None:
+            self.forget(name)
+            return None
+        self._remember(lease)
+        return lease
+
+    def remove(self, name: str) -> None:
+        """Remove the files of a lease whose worker is gone."""
+        try:
+            self._files.remove(name)
+        except OSError as error:
+            self._say(name, "lease of a dead worker not removed, tried again", error)
+            return
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Remember nothing of that lease."""
+        self._known.pop(name, None)
+        self.dismiss(name)

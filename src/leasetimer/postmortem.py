@@ -1,0 +1,143 @@
+"""The post-mortem record: one JSON file an incident, pending first, replaced when it is known what really happened."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from . import log
+from .clock import Clock
+from .directory import POSTMORTEM, Folder
+from .errors import LeaseUnreadable
+from .lease import Lease
+from .names import split_name
+
+SCHEMA = 1
+Outcome = Literal["pending", "reaped", "gone", "abandoned", "recovered", "refused", "spared", "unkillable", "observed"]
+_OUTCOME = re.compile(rb'"outcome": "(\w+)"')
+RETRY_INTERVAL = 1.0
+"""Seconds until a record that could not be written is tried again."""
+
+
+class Incident:
+    """One incident, as it unfolds: what is known of it goes into ``fields``, which is the record.
+
+    ``at`` is when the lease ran out or, where it had not, when it was acquired: the same for whoever finds the same
+    incident again, so that a server that was killed in the middle is followed up in the same file.
+    """
+
+    def __init__(
+        self, lease: Lease, outcome: Outcome, clock: Clock, *, overdue: float | None, others: list[Lease]
+    ) -> None:
+        status, worker = lease.status, lease.worker
+        self.lease = lease
+        self._clock = clock
+        at = status.since if overdue is None else status.expires
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + f".{int(at % 1 * 1e3):03d}Z"
+        self.name = f"{POSTMORTEM}/{stamp},{worker.pid},{split_name(lease.name)[2]}.json"
+        self.fields: dict[str, Any] = {
+            "schema": SCHEMA,
+            "outcome": outcome,
+            "reason": None,
+            "host": worker.host,
+            "pid": worker.pid,
+            "scope": lease.scope,
+            "overdue": overdue,
+            "acquired": status.since,
+            "expires": status.expires,
+            "noticed": clock.now(),
+            "signals": [],
+            "gone": None,
+            "lease": {"file": lease.name, "owner": lease.owner, **status._asdict(), **lease.identity.fields},
+            "others": [{"scope": other.scope, **other.status._asdict()} for other in others],
+            "process": {},
+            "tree": [],
+        }
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it came to, so far."""
+        outcome: Outcome = self.fields["outcome"]
+        return outcome
+
+    def signalled(self, number: int) -> None:
+        """A signal was just sent."""
+        self.fields["signals"].append(
+            {"signal": number, "name": signal.Signals(number).name, "time": self._clock.now()}
+        )
+
+    def end(self, outcome: Outcome, reason: str | None = None) -> None:
+        """What really happened, and why it was no more."""
+        self.fields.update(outcome=outcome, reason=reason)
+        if outcome in ("reaped", "gone", "abandoned"):
+            self.fields["gone"] = self._clock.now()
+
+    def summary(self) -> dict[str, object]:
+        """The facts of a log line."""
+        return {key: self.fields[key] for key in ("outcome", "host", "pid", "scope", "overdue", "reason")}
+
+    def told_before(self, folder: Folder) -> bool:
+        """Whether its record has an outcome already: a server before this one was killed before it cleared up."""
+        try:
+            found = _OUTCOME.search(folder.read(self.name).data)
+        except (OSError, LeaseUnreadable):
+            return False
+        return found is not None and found[1] != b"pending"
+
+    def record(self) -> bytes:
+        """The record as it is now."""
+        return json.dumps(self.fields, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+class Recorder:
+    """Writes records from a thread of its own: reaping never waits for a file system. What fails is tried again."""
+
+    def __init__(self, folder: Folder, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._jobs: queue.SimpleQueue[tuple[str, bytes, Callable[[], None] | None] | None] = queue.SimpleQueue()
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leasetimer-recorder", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def publish(self, incident: Incident, then: Callable[[], None] | None = None) -> None:
+        """Write the record as it is now; call ``then``, from the thread, once it stands."""
+        self._jobs.put((incident.name, incident.record(), then))
+
+    def stop(self, timeout: float) -> bool:
+        """Write what is left, for ``timeout`` seconds at most; whether all of it stands."""
+        self._hurry.set()
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            name, data, then = job
+            failed = False
+            while not self._write(name, data, failed):
+                failed = True
+                if self._clock.wait(self._hurry, RETRY_INTERVAL):
+                    break  # this process ends: the log line has the whole record, so nothing is lost with it
+            else:
+                if then:
+                    then()
+
+    def _write(self, name: str, data: bytes, failed: bool) -> bool:
+        try:
+            self._folder.replace(name, data)
+        except OSError as error:
+            if not failed:
+                log.error("record not written, tried again", file=name, error=error, record=data.decode())
+            return False
+        return True

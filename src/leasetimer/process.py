@@ -1,0 +1,188 @@
+"""Processes come in here: who a process is, whether it is still the same, and what is done to it.
+
+Identity is boot id, pid namespace, pid and start ticks (``psutil.Process.create_time()`` moves when the clock is set).
+The worker's side of this loads the standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+from typing import NamedTuple
+
+from .errors import BadValue
+from .lease import Worker
+
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""The inode of the machine's own pid namespace (PROC_PID_INIT_INO of the kernel)."""
+_HOST = re.compile(r"[\w-][\w.-]*", re.ASCII)
+_LONGEST_HOST = 80
+
+
+class Stat(NamedTuple):
+    """What /proc/PID/stat says: ``state`` is the kernel's letter (R, S, D, T, t, Z, X …), ``start`` in ticks."""
+
+    name: str
+    state: str
+    parent: int
+    start: int
+
+
+class Processes:
+    """The processes of this machine, as this one sees them. The object that tests replace."""
+
+    def boot(self) -> str:
+        """The boot id of this machine."""
+        return _read("/proc/sys/kernel/random/boot_id").strip()
+
+    def namespace(self, kind: str, pid: int | str = "self") -> int:
+        """The inode of that process' ``pid`` or ``time`` namespace; 0 where the kernel has none of that kind."""
+        try:
+            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+        except FileNotFoundError:
+            return 0
+
+    def stat(self, pid: int) -> Stat | None:
+        """What the kernel says of a process, or None if there is none of that pid."""
+        try:
+            line = _read(f"/proc/{pid}/stat")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        name, _, rest = line.partition("(")[2].rpartition(")")
+        fields = rest.split()
+        return Stat(name, fields[0], int(fields[1]), int(fields[19]))
+
+    def uid(self, pid: int) -> int | None:
+        """The real uid of a process, or None if it is gone."""
+        words = self.status(pid).get("Uid", "").split()
+        return int(words[0]) if words else None
+
+    def status(self, pid: int) -> dict[str, str]:
+        """/proc/PID/status, empty if the process is gone."""
+        try:
+            lines = _read(f"/proc/{pid}/status").splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            return {}
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+    def alive(self, worker: Worker) -> bool:
+        """Whether that very process still runs. A zombie, whose threads are all gone, does not."""
+        stat = self.stat(worker.pid)
+        if stat is None or stat.start != worker.start:
+            return False
+        if stat.state not in "ZX":
+            return True
+        process = self.open(worker)  # a zombie main thread may have living threads: only a pidfd tells
+        if process is None:
+            return False
+        with process:
+            return not process.gone(0)
+
+    def open(self, worker: Worker) -> Process | None:
+        """A hold on that very process that no pid reuse can turn on another; None if it is gone.
+
+        Raises ``OSError`` where the kernel refuses a pidfd for another reason.
+        """
+        try:
+            pidfd = os.pidfd_open(worker.pid)
+        except ProcessLookupError:
+            return None
+        stat = self.stat(worker.pid)  # after the pidfd is open: what it holds can't change any more
+        if stat is None or stat.start != worker.start:
+            os.close(pidfd)
+            return None
+        return Process(pidfd, worker.pid, worker.start)
+
+    def describe(self, pid: int) -> dict[str, object]:
+        """What a post-mortem says of a process, as far as it may be read; empty if it is gone."""
+        stat, status = self.stat(pid), self.status(pid)
+        if stat is None:
+            return {}
+        facts: dict[str, object] = {"name": stat.name, "state": stat.state, "parent": stat.parent}
+        for ours, theirs in (("threads", "Threads"), ("memory", "VmRSS"), ("tracer", "TracerPid")):
+            facts[ours] = status.get(theirs)
+        try:
+            facts["wchan"] = _read(f"/proc/{pid}/wchan")
+        except OSError as error:
+            facts["wchan"] = error.strerror
+        return facts
+
+    def descendants(self, worker: Worker) -> list[Worker]:
+        """All living children of that process and theirs. Those who left it (double fork) can't be known."""
+        import psutil
+
+        try:
+            children = psutil.Process(worker.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        found = [(child.pid, self.stat(child.pid)) for child in children]
+        return [worker._replace(pid=pid, start=stat.start) for pid, stat in found if stat and stat.state not in "ZX"]
+
+
+class Process:
+    """A pidfd on one process. Close it, or leave its ``with`` block."""
+
+    def __init__(self, pidfd: int, pid: int, start: int) -> None:
+        self.pidfd = pidfd
+        self.pid = pid
+        self.start = start
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.pidfd)
+
+    def signal(self, number: int) -> None:
+        """Send it that signal. Raises ``ProcessLookupError`` if it is gone, ``PermissionError`` if one may not."""
+        signal.pidfd_send_signal(self.pidfd, number)
+
+    def gone(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until every thread of it has ended; whether that is so."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(max(0, timeout) * 1000))
+
+
+PROCESSES = Processes()
+"""The machine's own."""
+
+
+def host_id(processes: Processes = PROCESSES) -> str:
+    """``LEASETIMER_HOST``, or the host name, with the pid namespace where that is not the machine's own.
+
+    One host id is one space of pids. Raises ``BadValue`` for a name that can't be a folder's.
+    """
+    host = os.environ.get("LEASETIMER_HOST")
+    if not host:
+        host = os.uname().nodename
+        namespace = processes.namespace("pid")
+        if namespace not in (0, _INITIAL_PID_NAMESPACE):
+            host += f"-pid{namespace}"
+    return check_host(host)
+
+
+def check_host(host: str) -> str:
+    """``host`` itself, if it can be a host id. Raises ``BadValue``."""
+    if not _HOST.fullmatch(host) or len(host) > _LONGEST_HOST:
+        raise BadValue(f"host must be letters, digits, '-', '_' and '.', at most {_LONGEST_HOST}, got {host!r}")
+    return host
+
+
+def identify(pid: int, host: str, processes: Processes = PROCESSES) -> Worker | None:
+    """The worker that process is, under that host id; None if there is no such process."""
+    stat = processes.stat(pid)
+    if stat is None:
+        return None
+    return Worker(host, processes.boot(), processes.namespace("pid"), pid, stat.start)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
