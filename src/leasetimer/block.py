@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _timer_client: TimerClient | None = None
 _scopes_by_caller: dict[tuple[CodeType, int], str] = {}
+_NUMBERS = frozenset([int, float])
 _MOST_CALLERS = 4096  # or code made by exec, again and again, would be kept alive for ever
 
 
@@ -69,7 +70,7 @@ class expires:  # noqa: N801 - the contract's own name
         if client is None:
             client = _timer_client or _from_environment()
         after = self._after
-        if after.__class__ is not float or not 0.0 < after <= LONGEST:
+        if not (after.__class__ in _NUMBERS and 0 < after <= LONGEST):
             check_after(after)
         try:
             uses = client._uses  # type: ignore[attr-defined]  # the fast way to uses_of

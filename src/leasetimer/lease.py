@@ -19,13 +19,12 @@ SCHEMA = 1
 PAGE = 4096
 """A lease is at most this long, in bytes: one page, so that it is read and written as a whole."""
 
-HELD = b'"held",    '
-RELEASED = b'"released",'
-STATUS = b'{"state":%b"seq":%12d%b'
-"""State, seq and the rest of the status line up to its checksum; ``TIMES`` is that rest."""
-TIMES = b',"count":%12d,"since":%14.3f,"expires":%14.3f,"deadline":%18.6f'
+HELD = b'{"state":"held",    "seq":%12d,"count":%12d,"since":%14.3f,"expires":%14.3f,"deadline":%18.6f'
+RELEASED = b'{"state":"released","seq":%12d%b'
+"""A released status keeps what the held one said from ``TIMES`` on, so that it is cheap to write."""
 CHECKSUM = b',"crc":%10d}\n'
-WIDTH = len(STATUS % (HELD, 1, TIMES % (1, 1, 1, 1)) + CHECKSUM % 1)
+TIMES = len(RELEASED % (1, b""))
+WIDTH = len(HELD % (1, 1, 1, 1, 1) + CHECKSUM % 1)
 """Bytes of the status line, its newline included."""
 
 
@@ -121,8 +120,9 @@ def write_identity(
 
 def write_status(status: Status, identity_crc: int) -> bytes:
     """The status line, for an identity line whose ``crc32`` is ``identity_crc``."""
-    times = TIMES % status[2:]
-    body = STATUS % (HELD if status.held else RELEASED, status.seq, times)
+    body = HELD % status[1:]
+    if not status.held:
+        body = RELEASED % (status.seq, body[TIMES:])
     return body + CHECKSUM % crc32(body, identity_crc)
 
 

@@ -18,7 +18,7 @@ from .clock import Clock
 from .directory import Folder
 from .errors import NoServer
 from .facts import facts
-from .lease import CHECKSUM, HELD, RELEASED, STATUS, TIMES, WIDTH, Status, write_identity, write_lease
+from .lease import CHECKSUM, HELD, RELEASED, TIMES, WIDTH, Status, write_identity, write_lease
 from .names import check_scope, file_name, new_name
 from .presence import server_here
 from .process import Processes, identify
@@ -32,6 +32,8 @@ MOST_IDLE = 64
 """Released lease files, with a descriptor each, that a process keeps for their next acquire in one directory."""
 SLOW_WRITE = 0.5
 """Seconds after which a write is done again with a fresh clock: a file server that was away made it store the past."""
+NEARLY = 0.001
+"""Seconds by which a deadline may be earlier than what the server waits for: the same instant, computed twice."""
 MOST_WRITES = 3
 """Writes of one publish, at most: a file system that is slow all the time must not hold the worker for ever."""
 SERVER_CHECK_INTERVAL = 1.0
@@ -46,6 +48,7 @@ class Held:
 
     __slots__ = (
         "acquired",
+        "body",
         "fd",
         "held",
         "highest",
@@ -55,7 +58,6 @@ class Held:
         "path",
         "seq",
         "since",
-        "times",
     )
 
     def __init__(self, name: str, path: str, identity: bytes, seq: int) -> None:
@@ -69,7 +71,7 @@ class Held:
         self.fd = -1
         self.held = False
         self.highest = 0.0  # the highest deadline written since the last publish: what the server may wait for
-        self.times = b""
+        self.body = b""
 
 
 class Ledger(Uses["LeaseTimerClient"]):
@@ -87,11 +89,15 @@ class Ledger(Uses["LeaseTimerClient"]):
         "folder",
         "monotonic",
         "now",
+        "rewrite",
+        "stands",
     )
 
     def __init__(self, folder: Folder, clock: Clock, processes: Processes) -> None:
         self.folder = folder
         self.clock = clock
+        self.rewrite = folder.rewrite
+        self.stands = folder.stands
         self.now = clock.now
         self.monotonic = clock.monotonic
         self._processes = processes
@@ -117,29 +123,29 @@ class Ledger(Uses["LeaseTimerClient"]):
     def hold(self, client: LeaseTimerClient, scope_id: str, deadline: float, acquired: int) -> float:
         """Acquire (``acquired`` 1) or renew (0) until ``deadline``: in place where that may be, else by a publish."""
         lease = self._leases.get(scope_id)
-        if lease is None or deadline < lease.highest:
+        if lease is None or deadline < lease.highest - NEARLY:
             return self._publish(client, scope_id, deadline, acquired)
         begun, now = self.monotonic(), self.now()
         if not lease.held:
             lease.since = now
         lease.seq += 1
-        lease.highest = deadline
-        times = TIMES % (lease.acquired + acquired, lease.since, now + deadline - begun, deadline)
-        body = STATUS % (HELD, lease.seq, times)
+        if deadline > lease.highest:
+            lease.highest = deadline
+        body = HELD % (lease.seq, lease.acquired + acquired, lease.since, now + deadline - begun, deadline)
         try:
-            if self.folder.rewrite(lease.fd, body + CHECKSUM % crc32(body, lease.identity_crc), 0) != WIDTH:
+            if self.rewrite(lease.fd, body + CHECKSUM % crc32(body, lease.identity_crc), 0) != WIDTH:
                 raise OSError(EIO, "lease written in part")
         except OSError as error:
             client.excuse("lease not written, block unguarded", scope_id, error)
             return 0.0
-        lease.times = times
+        lease.body = body
         lease.acquired += acquired
         if not lease.held:
             lease.held = True
             del self._idle[scope_id]
         if (late := self.monotonic() - begun) > SLOW_WRITE:
             return late + self._publish(client, scope_id, deadline + late, 0)
-        if not self.folder.stands(lease.path, F_OK):
+        if not self.stands(lease.path, F_OK):
             return self._publish(client, scope_id, deadline, 0)
         return 0.0
 
@@ -149,9 +155,9 @@ class Ledger(Uses["LeaseTimerClient"]):
         if lease is None or not lease.held:
             return
         lease.seq += 1
-        body = STATUS % (RELEASED, lease.seq, lease.times)
+        body = RELEASED % (lease.seq, lease.body[TIMES:])
         try:
-            if self.folder.rewrite(lease.fd, body + CHECKSUM % crc32(body, lease.identity_crc), 0) != WIDTH:
+            if self.rewrite(lease.fd, body + CHECKSUM % crc32(body, lease.identity_crc), 0) != WIDTH:
                 raise OSError(EIO, "lease written in part")
         except OSError as error:
             client.excuse("lease not released, still in force", scope_id, error)
@@ -215,7 +221,7 @@ class Ledger(Uses["LeaseTimerClient"]):
             os.close(lease.fd)
         lease.fd, lease.seq, lease.acquired, lease.held = fd, status.seq, status.acquired, True
         lease.since, lease.highest = status.since, status.deadline
-        lease.times = TIMES % status[2:]
+        lease.body = HELD % status[1:]
         self._idle.pop(scope_id, None)
         self._leases[scope_id] = lease
 

@@ -30,7 +30,7 @@ CLOCK_STEP = 0.5
 
 
 class Rules(NamedTuple):
-    """What a server may do. ``tree``: with descendants; ``observe``: report only; ``spare_traced``: not under a debugger."""
+    """What a server may do. ``tree``: descendants, too; ``observe``: only report; ``spare_traced``: no debuggee."""
 
     tree: bool = False
     observe: bool = False

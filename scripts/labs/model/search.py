@@ -1,5 +1,6 @@
 """Breadth-first search of all that several actors, each one step at a time, can make of the world that they share."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ class Result:
     """trace: the steps of a shortest way to the violation."""
 
     states: int
+    seconds: float
     violation: str | None = None
     trace: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        found = f"{self.states:,} states, {self.seconds:.1f} s, {self.violation or 'no violation'}"
+        return "\n    ".join([found, *self.trace])
 
 
 class Numbers(dict[Thing, int]):
@@ -38,8 +44,14 @@ class Numbers(dict[Thing, int]):
         return self.setdefault(thing, len(self))
 
 
-def search(world: World, cast: Sequence[Role[World, Actor]], wrong: Callable[[World], str | None]) -> Result:
-    """Search all states, nearest first, until the world of one is wrong."""
+def search(
+    world: World,
+    cast: Sequence[Role[World, Actor]],
+    wrong: Callable[[World], str | None],
+    tidy: Callable[[World], World],
+) -> Result:
+    """Search all states, nearest first, until a world is wrong; worlds that are the same when tidy count as one."""
+    began = time.monotonic()
     worlds, actors = Numbers[World](), Numbers[Actor]()
     faults: dict[int, str] = {}
     # What an actor can do depends on the world and itself alone: each such pair is worked out once.
@@ -47,11 +59,11 @@ def search(world: World, cast: Sequence[Role[World, Actor]], wrong: Callable[[Wo
 
     def look(role: Role[World, Actor], world: int, actor: int) -> list[tuple[str, int, int]]:
         found = []
-        for text, after, then in role.moves(worlds.things[world], actors.things[actor]):
-            seen_before = after in worlds
-            found.append((text, worlds[after], actors[then]))
-            if not seen_before and (fault := wrong(after)):
+        for text, untidy, then in role.moves(worlds.things[world], actors.things[actor]):
+            after = tidy(untidy)
+            if after not in worlds and (fault := wrong(after)):
                 faults[worlds[after]] = fault
+            found.append((text, worlds[after], actors[then]))
         return found
 
     def steps(state: tuple[int, ...]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -63,6 +75,12 @@ def search(world: World, cast: Sequence[Role[World, Actor]], wrong: Callable[[Wo
             for text, after, then in found:
                 yield role.name, text, (after, *state[1:place], then, *state[place + 1 :])
 
+    def way_to(state: tuple[int, ...]) -> Iterator[str]:
+        while state != start:
+            before = came_from[state]
+            yield next(f"{who} {text}" for who, text, after in steps(before) if after == state)
+            state = before
+
     start = (worlds[world], *(actors[role.actor] for role in cast))
     came_from, todo = {start: start}, deque([start])
     while todo:
@@ -72,10 +90,6 @@ def search(world: World, cast: Sequence[Role[World, Actor]], wrong: Callable[[Wo
                 came_from[state] = before
                 todo.append(state)
                 if state[0] in faults:
-                    trace = []
-                    violation = faults[state[0]]
-                    while state != start:
-                        trace.append(next(f"{who} {text}" for who, text, to in steps(came_from[state]) if to == state))
-                        state = came_from[state]
-                    return Result(len(came_from), violation, tuple(reversed(trace)))
-    return Result(len(came_from))
+                    trace = tuple(way_to(state))[::-1]
+                    return Result(len(came_from), time.monotonic() - began, faults[state[0]], trace)
+    return Result(len(came_from), time.monotonic() - began)

@@ -1,0 +1,118 @@
+"""What several commands take: durations, the directory, the host, and how they print."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..clock import LONGEST
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_SLURM = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
+TAKES = "a duration: 90, 90s, 10m, 1h30m, or MM:SS, HH:MM:SS, D-HH:MM:SS, positive, at most 31 years"
+
+
+def seconds(text: str) -> float:
+    """A duration as a person or Slurm writes it, in seconds. Raises ``ValueError`` for anything else, and for 0."""
+    if match := _SLURM.fullmatch(text):
+        days, first, second, third = match.groups()
+        if days is not None or third is not None:  # D-HH:MM, D-HH:MM:SS, HH:MM:SS
+            total = int(days or 0) * 86400 + int(first) * 3600 + int(second) * 60 + int(third or 0)
+        else:
+            total = int(first) * 60 + int(second)
+        value = float(total)
+    elif text and (match := _UNITS.fullmatch(text)):
+        value = sum(float(part) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True) if part)
+    else:
+        raise ValueError(f"takes {TAKES}")
+    if not 0 < value <= LONGEST:
+        raise ValueError(f"takes {TAKES}")
+    return value
+
+
+class Duration(click.ParamType[float]):
+    """A duration on the command line."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds; one line that names what it got otherwise."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(f"{error}, got {value!r}", param, ctx)
+
+
+class Signal(click.ParamType[int]):
+    """A signal, by name (TERM, SIGTERM) or number."""
+
+    name = "signal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Its number."""
+        if isinstance(value, int):
+            return value
+        name = value.upper().removeprefix("SIG")
+        try:
+            return int(
+                signal.Signals(int(value)) if value.isascii() and value.isdigit() else signal.Signals[f"SIG{name}"]
+            )
+        except (KeyError, ValueError):
+            self.fail(f"takes a signal's name or number, such as TERM or 15, got {value!r}", param, ctx)
+
+
+DURATION = Duration()
+SIGNAL = Signal()
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=click.Path(),
+    help="The shared directory. Default: LEASETIMER_DIR, else $XDG_STATE_HOME/leasetimer.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with stable keys.")
+
+
+def print_json(fields: dict[str, Any]) -> None:
+    """One object on a line of its own."""
+    click.echo(json.dumps(fields, ensure_ascii=True))
+
+
+def brief(duration: float) -> str:
+    """A duration as a person reads it: 0.8s, 42s, 9m05s, 2h03m, 3d04h. Negative ones keep their sign."""
+    sign, left = ("-" if duration < 0 else ""), abs(duration)
+    if left < 10:
+        return f"{sign}{left:.1f}s"
+    whole = round(left)
+    if whole < 60:
+        return f"{sign}{whole}s"
+    if whole < 3600:
+        return f"{sign}{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{sign}{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{sign}{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Let what the library logs reach stderr, in one format for every command that runs on."""
+    import logging
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="leasetimer: %(asctime)s %(levelname)s %(message)s",
+    )
+
+
+def visible(text: str) -> str:
+    """A scope as a terminal can show it: control characters and bytes that were no UTF-8 escaped, never sent raw."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
