@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from . import log
@@ -14,19 +11,16 @@ from .api import TimerRequest, TimerServer
 from .clock import CLOCK, Clock, check_after
 from .directory import PRESENCE, Folder, root_path
 from .exclusive import Exclusive
-from .lease import Lease, Worker
+from .incidents import Action, Incidents
+from .lease import Worker
 from .leasefiles import LeaseFiles
 from .leasequeue import LeaseQueue, LeaseRequest
-from .leases import LOOK_AGAIN, Leases
+from .leases import Leases
 from .names import file_name
 from .pace import Pace
-from .postmortem import Incident, Recorder
-from .presence import BEAT_INTERVAL, Presence, own_presence, write_presence
+from .presence import BEAT_INTERVAL, own_presence, write_presence
 from .process import PROCESSES, Processes, check_host, host_id
-from .reaper import Reap, Rules
-
-Action = Callable[[dict[str, Any]], None]
-"""What else is done about an incident: it is handed the record, in the reap's own thread, once the outcome is known."""
+from .reaper import Rules
 
 TICK = 1.0
 """Seconds that the loop sleeps at most: what makes a gap visible, whatever ``max_interval`` is."""
@@ -69,8 +63,6 @@ class LeaseTimerServer(TimerServer):
         check_after(max_interval)
         self._clock = clock
         self._processes = processes
-        self._rules = Rules(tree, observe, spare_traced)
-        self._actions = actions
         self.root = root_path(directory)
         self.host = host_id(processes) if host is None else check_host(host)
         self.folder = Folder(self.root, self.host)
@@ -80,13 +72,20 @@ class LeaseTimerServer(TimerServer):
         self._queue = LeaseQueue(self.folder, self.leases, clock, self._pace, max_interval)
         super().__init__(self._queue, max_interval, daemon)
         self._exclusive = Exclusive(self.folder, clock, processes)
-        self._recorder = Recorder(self.folder, clock)
-        self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._incidents = Incidents(
+            self.leases,
+            self._files,
+            Rules(tree, observe, spare_traced),
+            actions,
+            clock=clock,
+            processes=processes,
+            wake=self._queue.wake,
+            look_at=self._queue.look_at,
+            spare_interval=max_interval,
+        )
         self._presence = own_presence(self.folder, processes, min(max_interval, BEAT_INTERVAL))
         self._beat_due = 0.0
-        self._owner = os.geteuid()
-        self._reaps: set[threading.Thread] = set()
-        self.counters: Counter[str] = Counter()
+        self.counters = self._incidents.counters
 
     # -- life
 
@@ -107,12 +106,12 @@ class LeaseTimerServer(TimerServer):
         """What comes before the first turn: the folder, its events, its first beat."""
         self.folder.make()
         self._queue.start()
-        self._recorder = Recorder(self.folder, self._clock)
-        self._recorder.start()
+        self._incidents.start()
         self._presence = own_presence(self.folder, self._processes, self._presence.interval)
         self._beat()
         owner = self.folder.owner(PRESENCE)
-        self._owner = os.geteuid() if owner is None else owner
+        if owner is not None:
+            self._incidents.owner = owner
 
     def stop(self) -> None:
         """Stop watching, within seconds, and say so in ``server.json``. Reaps under way end with the process."""
@@ -124,23 +123,35 @@ class LeaseTimerServer(TimerServer):
         thread.join(STOP_PATIENCE)
         self.end(clean=not thread.is_alive())
 
+    def once(self) -> None:
+        """Instead of ``start``: look the whole folder over, clear and reap what is due now, see it through, and end.
+
+        Raises as ``start`` does.
+        """
+        self._exclusive.take(self._stopping)
+        try:
+            self.begin()
+            self._queue.wake()
+            self._run_watchdog()
+            while self._queue.size() or self.leases.busy:
+                self._run_watchdog()
+        finally:
+            self.end()
+
     def end(self, *, clean: bool = True) -> None:
         """What comes after the last turn. ``clean``: the loop has ended, it does not hang in the file system."""
         self._queue.stop()
-        for reap in list(self._reaps):
-            reap.join(STOP_PATIENCE / len(self._reaps or [1]))
-        if not self._recorder.stop(STOP_PATIENCE):
-            log.error("records not written before the end", dir=self.folder.path)
+        self._incidents.stop(STOP_PATIENCE)
         if clean:
-            self._catch_up()
-            self._write_presence(self._presence._replace(serving=False))
+            self._incidents.settle()
+            self._beat(serving=False)
         self._exclusive.free()
         log.info("server stopped", host=self.host, dir=self.root, **self.counters)
 
     def _run_watchdog(self) -> None:
         super()._run_watchdog()
-        self._bury()
-        self._catch_up()
+        self._incidents.bury(self._presence.boot)
+        self._incidents.settle()
         if self._clock.monotonic() >= self._beat_due:
             self._beat()
 
@@ -185,104 +196,12 @@ class LeaseTimerServer(TimerServer):
 
     def _reap_worker(self, worker_id: Worker) -> bool:
         """Reap that worker, in a thread of its own: True means that this has begun."""
-        held = self.leases.of(worker_id)
-        if not held:
-            return True
-        lease = held[0]
-        due = self.leases.deadline(lease)
-        incident = Incident(lease, "pending", self._clock, overdue=self._clock.monotonic() - due, others=held[1:])
-        reap = Reap(
-            incident,
-            due,
-            rules=self._rules,
-            owner=self._owner,
-            files=self._files,
-            clock=self._clock,
-            processes=self._processes,
-            publish=self._recorder.publish,
-        )
-        self.leases.busy.add(worker_id)
-        thread = threading.Thread(target=self._reap, args=(reap,), name=f"leasetimer-reap-{worker_id.pid}", daemon=True)
-        self._reaps.add(thread)
-        thread.start()
+        self._incidents.reap(worker_id)
         return True
-
-    # -- incidents
-
-    def _reap(self, reap: Reap) -> None:
-        try:
-            decided = reap.run()
-        except Exception:  # noqa: BLE001 - logged; or the worker would count as being reaped for ever
-            log.error("reap failed, tried again", trace=True, worker=reap.worker)
-            decided = False
-        if decided:
-            self._conclude(reap.incident)
-        else:
-            self._later(lambda: self._release(reap.lease, self._clock.monotonic() + LOOK_AGAIN))
-        self._reaps.discard(threading.current_thread())
-
-    def _bury(self) -> None:
-        """Record and clear those whose workers are dead."""
-        dead, self.leases.dead = self.leases.dead, {}
-        now = self._clock.monotonic()
-        for worker, leases in dead.items():
-            first, *others = sorted(leases, key=lambda lease: lease.status.deadline)
-            same_boot = worker.boot == self._presence.boot
-            late = now - self.leases.deadline(first) if same_boot else -1.0
-            incident = Incident(first, "pending", self._clock, overdue=late if late >= 0 else None, others=others)
-            if not same_boot:
-                incident.end("abandoned", "its worker ran before this machine's last boot")
-            elif late >= 0:
-                incident.end("gone", "its worker was dead already")
-            else:
-                incident.end("abandoned", "its worker died while it held the lease")
-            self.leases.busy.add(worker)
-            self._conclude(incident)
-
-    def _conclude(self, incident: Incident) -> None:
-        """The outcome stands: publish the record, do what else is to be done, and only then let go of the leases."""
-        if incident.outcome in ("gone", "abandoned") and incident.told_before(self.folder):
-            self._later(lambda: self._settle(incident))
-            return
-        self._later(lambda: self.counters.update([incident.outcome]))
-        log.warning("incident", **incident.summary())
-        for action in self._actions:
-            try:
-                action(incident.fields)
-            except Exception:  # noqa: BLE001 - logged; somebody else's code
-                log.error("action failed", trace=True, action=action, scope=incident.lease.scope)
-        self._recorder.publish(incident, lambda: self._later(lambda: self._settle(incident)))
-
-    def _settle(self, incident: Incident) -> None:
-        lease, worker, outcome = incident.lease, incident.lease.worker, incident.outcome
-        if outcome in ("reaped", "gone", "abandoned"):
-            self.leases.busy.discard(worker)
-            for name in self.leases.names(worker):
-                self.leases.remove(name)
-            return
-        if outcome != "recovered":
-            self.leases.handled(lease)
-        self._release(lease, self._clock.monotonic() + self._max_interval if outcome == "spared" else None)
-
-    def _release(self, lease: Lease, again: float | None) -> None:
-        """The reap is over and the worker lives: guard its leases again."""
-        self.leases.busy.discard(lease.worker)
-        self._queue.look_at(self.leases.names(lease.worker))
-        if again is not None:
-            self.leases.unhandled(lease, again)
-
-    def _catch_up(self) -> None:
-        while not self._done.empty():
-            self._done.get()()
-
-    def _later(self, job: Callable[[], None]) -> None:
-        """Do that in the loop's own thread."""
-        self._done.put(job)
-        self._queue.wake()
 
     # -- presence
 
-    def _beat(self) -> None:
+    def _beat(self, *, serving: bool = True) -> None:
         now = self._clock.monotonic()
         self._beat_due = now + self._presence.interval
         fields = {
@@ -291,14 +210,12 @@ class LeaseTimerServer(TimerServer):
             "counters": dict(self.counters),
             "stages": [],
         }
+        beat = self._presence.beat + 1
         self._presence = self._presence._replace(
-            beat=self._presence.beat + 1, time=self._clock.now(), monotonic=now, fields=fields
+            beat=beat, serving=serving, time=self._clock.now(), monotonic=now, fields=fields
         )
-        self._write_presence(self._presence)
-
-    def _write_presence(self, presence: Presence) -> None:
         try:
-            write_presence(self.folder, presence)
+            write_presence(self.folder, self._presence)
         except OSError as error:
             self.counters["beats missed"] += 1
             log.warning("beat not written", dir=self.folder.path, error=error)

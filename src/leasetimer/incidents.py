@@ -1,0 +1,169 @@
+"""What a server does about its overdue and orphaned leases: reap, record, act, and only then let go of the files."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from . import log
+from .clock import Clock
+from .lease import Lease, Worker
+from .leasefiles import LeaseFiles
+from .leases import LOOK_AGAIN, Leases
+from .postmortem import Incident, Recorder
+from .process import Processes
+from .reaper import Reap, Rules
+
+Action = Callable[[dict[str, Any]], None]
+"""What else is done about an incident: it is handed the record, in the reap's own thread, once the outcome is known."""
+
+
+class Incidents:
+    """All incidents of one server. Its methods are the loop's to call; what threads leave waits for ``settle``.
+
+    :param wake: wakes the loop, from any thread.
+    :param look_at: has the loop look at leases again.
+    :param spare_interval: seconds until a worker spared for its debugger is tried again.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        files: LeaseFiles,
+        rules: Rules,
+        actions: Sequence[Action],
+        *,
+        clock: Clock,
+        processes: Processes,
+        wake: Callable[[], None],
+        look_at: Callable[[Iterable[str]], None],
+        spare_interval: float,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self.owner = os.geteuid()  # of the server's own files in the directory, as the file system shows it
+        self._leases = leases
+        self._files = files
+        self._rules = rules
+        self._actions = actions
+        self._clock = clock
+        self._processes = processes
+        self._wake = wake
+        self._look_at = look_at
+        self._spare_interval = spare_interval
+        self._recorder = Recorder(files.folder, clock)
+        self._threads: set[threading.Thread] = set()
+        self._settling: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Begin to write records."""
+        self._recorder = Recorder(self._files.folder, self._clock)
+        self._recorder.start()
+
+    def stop(self, timeout: float) -> None:
+        """Give reaps under way, and then records not yet written, ``timeout`` seconds each."""
+        end = self._clock.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(0.0, end - self._clock.monotonic()))
+        if not self._recorder.stop(timeout):
+            log.error("records not written before the end", dir=self._files.folder.path)
+
+    def reap(self, worker: Worker) -> None:
+        """Reap that worker, in a thread of its own."""
+        held = self._leases.of(worker)
+        if not held:
+            return
+        first, *others = held
+        due = self._leases.deadline(first)
+        incident = Incident(first, "pending", self._clock, overdue=self._clock.monotonic() - due, others=others)
+        reap = Reap(
+            incident,
+            due,
+            rules=self._rules,
+            owner=self.owner,
+            files=self._files,
+            clock=self._clock,
+            processes=self._processes,
+            publish=self._recorder.publish,
+        )
+        self._leases.busy.add(worker)
+        thread = threading.Thread(target=self._run, args=(reap,), name=f"leasetimer-reap-{worker.pid}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _run(self, reap: Reap) -> None:
+        try:
+            decided = reap.run()
+        except Exception:  # noqa: BLE001 - logged; or the worker would count as being reaped for ever
+            log.error("reap failed, tried again", trace=True, worker=reap.worker)
+            decided = False
+        if decided:
+            self._conclude(reap.incident)
+        else:
+            self._later(lambda: self._release(reap.lease, self._clock.monotonic() + LOOK_AGAIN))
+        self._threads.discard(threading.current_thread())
+
+    def bury(self, boot: str) -> None:
+        """Record and clear the leases of the dead; ``boot`` is this one."""
+        dead, self._leases.dead = self._leases.dead, {}
+        now = self._clock.monotonic()
+        for worker, leases in dead.items():
+            first, *others = sorted(leases, key=lambda lease: lease.status.deadline)
+            overdue = now - self._leases.deadline(first) if worker.boot == boot else -1.0
+            incident = Incident(first, "pending", self._clock, overdue=overdue if overdue >= 0 else None, others=others)
+            if worker.boot != boot:
+                incident.end("abandoned", "its worker ran before this machine's last boot")
+            elif overdue >= 0:
+                incident.end("gone", "its worker was dead already")
+            else:
+                incident.end("abandoned", "its worker died while it held the lease")
+            self._leases.busy.add(worker)
+            self._conclude(incident)
+
+    def _conclude(self, incident: Incident) -> None:
+        """The outcome is known: publish the record, do what else is to be done, and only then let go of the leases."""
+        settle = partial(self._later, partial(self._settle, incident))
+        if incident.outcome in ("gone", "abandoned") and incident.told_before(self._files.folder):
+            settle()
+            return
+        self._later(lambda: self.counters.update([incident.outcome]))
+        log.warning("incident", **incident.summary())
+        for action in self._actions:
+            try:
+                action(incident.fields)
+            except Exception:  # noqa: BLE001 - logged; somebody else's code
+                log.error("action failed", trace=True, action=action, scope=incident.lease.scope)
+        self._recorder.publish(incident, settle)
+
+    # -- in the loop's thread again
+
+    def settle(self) -> None:
+        """Do what threads have left for the loop to do."""
+        while not self._settling.empty():
+            self._settling.get()()
+
+    def _later(self, job: Callable[[], None]) -> None:
+        self._settling.put(job)
+        self._wake()
+
+    def _settle(self, incident: Incident) -> None:
+        lease, worker, outcome = incident.lease, incident.lease.worker, incident.outcome
+        if outcome in ("reaped", "gone", "abandoned"):
+            self._leases.busy.discard(worker)
+            for name in self._leases.names(worker):
+                self._leases.remove(name)
+            return
+        if outcome != "recovered":
+            self._leases.handled(lease)
+        self._release(lease, self._clock.monotonic() + self._spare_interval if outcome == "spared" else None)
+
+    def _release(self, lease: Lease, again: float | None) -> None:
+        """The reap is over and the worker lives: guard its leases again."""
+        self._leases.busy.discard(lease.worker)
+        self._look_at(self._leases.names(lease.worker))
+        if again is not None:
+            self._leases.unhandled(lease, again)
