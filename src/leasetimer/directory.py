@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import DirectoryUnusable, LeaseUnreadable
@@ -17,6 +19,7 @@ from .names import moved_name
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = re.compile(r"\..+\.([0-9a-f]+)\.part", re.DOTALL)
 PRESENCE = "server.json"
 POSTMORTEM = "postmortem"
 
@@ -164,6 +167,15 @@ class Folder:
             os.unlink(self.join(name))
         except FileNotFoundError:
             return
+
+    def sweep(self, alive: Callable[[int], bool]) -> None:
+        """Remove what a ``replace`` left half-done, if the process that did it is gone."""
+        for below in ("", POSTMORTEM):
+            folder = self.join(below)
+            for name in os.listdir(folder) if os.path.isdir(folder) else ():
+                match = _PART.fullmatch(name)
+                if match and not alive(int(match[1], 16)):
+                    self.remove(os.path.join(below, name))
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a whole small file so that a reader sees the old one or the new one, never a part."""

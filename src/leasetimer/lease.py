@@ -54,6 +54,12 @@ class Status(NamedTuple):
     expires: float
     deadline: float
 
+    def fields(self) -> dict[str, Any]:
+        """As the file and the records name them."""
+        state = "held" if self.held else "released"
+        names = ("seq", "count", "since", "expires", "deadline")
+        return {"state": state, **dict(zip(names, self[1:], strict=True))}
+
 
 class Identity(NamedTuple):
     """The second line. ``grace`` in seconds; ``fields`` is all of it, with what this version doesn't know."""

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterable
 
+from . import log
 from .api import RequestQueue, TimerRequest
 from .clock import Clock
 from .directory import Folder
@@ -49,6 +50,7 @@ class LeaseQueue(RequestQueue):
         self._events = False
         self._scan_due = 0.0
         self._place_due = 0.0
+        self._failed: str | None = None  # the error said last: a failing file system is not worth a line each second
 
     def start(self) -> None:
         """Begin to watch the folder; the first ``get`` scans it."""
@@ -86,11 +88,18 @@ class LeaseQueue(RequestQueue):
             self._pace.mark(planned)
         self._woken.clear()
         now = self._clock.monotonic()
-        if now >= self._place_due:
-            self._follow(now)
-        if now >= self._scan_due and not self._scanning:
-            self._scanning.extend(self._leases.begin_scan())
-            self._scan_due = now + self._interval()
+        try:
+            if now >= self._place_due:
+                self._follow(now)
+            if now >= self._scan_due and not self._scanning:
+                self._scan_due = now + self._interval()
+                self._scanning.extend(self._leases.begin_scan())
+            self._failed = None
+        except OSError as error:  # what is known is guarded all the same
+            self._scan_due = min(self._scan_due, now + POLL_INTERVAL)
+            if str(error) != self._failed:
+                self._failed = str(error)
+                log.error("folder not looked over, tried again", dir=self._folder.path, error=error)
         found: list[TimerRequest] = []
         for source, most in ((self._news, size), (self._scanning, SLICE)):
             for _ in range(min(most, len(source))):

@@ -174,7 +174,11 @@ class Leases:
         known = self._known.get(lease.name)
         if known is None:
             known = self._known[lease.name] = Known(lease)
-        elif known.lease.status.seq != lease.status.seq or known.lease.worker != lease.worker:
+        elif known.lease.worker != lease.worker:  # a pid that came again, under the same scope
+            if known.lease.status.held and known.handled != known.lease.status.seq:
+                self.dead.setdefault(known.lease.worker, []).append(known.lease)
+            known = self._known[lease.name] = Known(lease)
+        elif known.lease.status.seq != lease.status.seq:
             known.lease, known.shift = lease, 0.0
         known.missing = 0
         return known

@@ -83,7 +83,7 @@ class LeaseTimerServer(TimerServer):
             look_at=self._queue.look_at,
             spare_interval=max_interval,
         )
-        self._presence = own_presence(self.folder, processes, min(max_interval, BEAT_INTERVAL))
+        self._presence = own_presence(self.folder, processes, min(max(max_interval, TICK), BEAT_INTERVAL))
         self._beat_due = 0.0
         self.counters = self._incidents.counters
 
@@ -96,6 +96,9 @@ class LeaseTimerServer(TimerServer):
         self._stopping.clear()
         self._exclusive.take(self._stopping)
         try:
+            if self._stopping.is_set():  # while it watched another machine's beat
+                self._exclusive.free()
+                return
             self.begin()
             super().start()
         except BaseException:
@@ -105,6 +108,7 @@ class LeaseTimerServer(TimerServer):
     def begin(self) -> None:
         """What comes before the first turn: the folder, its events, its first beat."""
         self.folder.make()
+        self.folder.sweep(lambda pid: self._processes.stat(pid) is not None)
         self._queue.start()
         self._incidents.start()
         self._presence = own_presence(self.folder, self._processes, self._presence.interval)
