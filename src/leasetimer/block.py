@@ -84,14 +84,28 @@ class expires:  # noqa: N801 - the contract's own name
                 raise RuntimeError(f"this block is already entered: scope={scope!r}; make another expires for another")
             deadline = monotonic() + after
             others = uses.open.get(scope)
-            if others is None:
-                self.deadline = deadline + uses.hold(client, scope, deadline, 1)
-                uses.open[scope] = [self]
-            else:
-                self.deadline = deadline + uses.hold(client, scope, min(deadline, uses.earliest(scope)), 1)
-                others.append(self)
-            self._uses, self._holder = uses, client
+            try:
+                if others is None:
+                    self.deadline = deadline + uses.hold(client, scope, deadline, 1)
+                    uses.open[scope] = [self]
+                else:
+                    self.deadline = deadline + uses.hold(client, scope, min(deadline, uses.earliest(scope)), 1)
+                    others.append(self)
+                self._uses, self._holder = uses, client
+            except Exception:
+                raise
+            except BaseException:  # a signal handler's, just after the write: nobody will leave this block
+                self._undo(uses, client)
+                raise
         return self
+
+    def _undo(self, uses: Uses[Any], client: TimerClient) -> None:
+        mine = uses.open.get(self._scope, [])
+        if self in mine:
+            mine.remove(self)
+        if not mine:
+            uses.open.pop(self._scope, None)
+            uses.drop(client, self._scope)
 
     def __exit__(
         self,
@@ -109,8 +123,10 @@ class expires:  # noqa: N801 - the contract's own name
                 return  # entered before a fork, left in the child: the parent's to release
             try:
                 if len(mine) == 1:
-                    del uses.open[scope]
-                    uses.drop(client, scope)
+                    try:
+                        uses.drop(client, scope)
+                    finally:
+                        del uses.open[scope]
                 else:
                     before = uses.earliest(scope)
                     mine.remove(self)
@@ -121,12 +137,15 @@ class expires:  # noqa: N801 - the contract's own name
                 if error is None:
                     raise  # the lease may still be in force: the worker must know
                 log.error("release failed", scope=scope, error=repr(failure), block=repr(error))
+            except BaseException:  # a signal handler's, perhaps just before the write
+                self._undo(uses, client)
+                raise
 
     async def __aenter__(self) -> expires:
         return self.__enter__()
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        self.__exit__()
+        self.__exit__(*exc_info)
 
     def __call__(self, function: F) -> F:
         """Decorate ``function``, plain or ``async``: each call of it is a block of its own."""

@@ -6,9 +6,7 @@ rename that it needs.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import threading
 
 from filelock import FileLock, Timeout
@@ -16,29 +14,13 @@ from filelock import FileLock, Timeout
 from . import log
 from .clock import Clock
 from .directory import Folder, make_root
-from .errors import DirectoryUnusable, ServerRefused
+from .errors import ServerRefused
+from .locks import lock_path
 from .presence import Presence, is_here, read_presence
 from .process import Processes
 
-LOCKS = "/tmp"
 WATCH_INTERVAL = 1.0
 """Seconds between two looks whether another machine's server still beats."""
-
-
-def lock_path(folder: Folder) -> str:
-    """The lock file of a host id and ROOT, told by ROOT's device and inode: two paths to one directory are one.
-
-    Raises ``DirectoryUnusable`` where the folder for locks belongs to somebody else, or is open to others.
-    """
-    locks = os.path.join(LOCKS, f"leasetimer-{os.geteuid()}")
-    make_root(locks)
-    found = os.lstat(locks)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        raise DirectoryUnusable(1, f"{locks} must be a directory of yours alone (0700): it holds the servers' locks")
-    make_root(folder.root)
-    root = os.stat(folder.root)
-    digest = hashlib.blake2b(f"{folder.host} {root.st_dev} {root.st_ino}".encode(), digest_size=8)
-    return os.path.join(locks, f"{digest.hexdigest()}.lock")
 
 
 class Exclusive:
@@ -56,7 +38,8 @@ class Exclusive:
         Where the last server here was of another boot and never said that it stopped, this watches its beat first, for
         twice its interval: if it changes, another machine of that name serves this directory. ``stopping`` ends that.
         """
-        lock = FileLock(lock_path(self._folder), timeout=0, thread_local=False, fallback_to_soft=False)
+        make_root(self._folder.root)
+        lock = FileLock(lock_path(self._folder, "server"), timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:

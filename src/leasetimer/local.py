@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 RELEASE = -1.0
 """The expiration time that stands for a release."""
+TICK = 0.25
+"""Seconds between two looks whether ``wake`` was called. A sentinel in the queue would do only while it can be put."""
+CATCH_UP = 0.01
+"""Seconds for requests on their way to arrive before a worker is judged."""
 
 
 class LocalTimerClient(TimerClient):
@@ -40,35 +45,44 @@ class MultiprocessingRequestQueue(RequestQueue):
     def __init__(self, mp_queue: mp.Queue[Any]) -> None:
         super().__init__()
         self._mp_queue = mp_queue
+        self._woken = threading.Event()
+        self._lost = 0  # counted by the queue, but never sent: their writer was killed in between
 
     def size(self) -> int:
         """How many requests wait."""
-        return self._mp_queue.qsize()
+        return max(0, self._mp_queue.qsize() - self._lost)
 
     def get(self, size: int, timeout: float) -> list[TimerRequest]:
-        """Up to ``size`` requests within ``timeout`` seconds; fewer, at once, after ``wake``."""
+        """Up to ``size`` requests within ``timeout`` seconds; fewer after ``wake``, or when no more come for a while.
+
+        What has come is not kept waiting for what may never come: it may be due earlier than all that is known.
+        """
         requests: list[TimerRequest] = []
         end = CLOCK.monotonic() + timeout
-        while len(requests) < size:
+        while len(requests) < size and not self._woken.is_set():
+            left = max(0.0, end - CLOCK.monotonic())
             try:
-                request = self._mp_queue.get(block=True, timeout=max(0.0, end - CLOCK.monotonic()))
+                requests.append(self._mp_queue.get(block=True, timeout=min(left, TICK)))
             except Empty:
-                break
-            if request is None:
-                break
-            requests.append(request)
+                if left <= TICK:
+                    break
+                self._lost = self._mp_queue.qsize()
+                if requests:
+                    break
+        self._woken.clear()
         return requests
 
     def wake(self) -> None:
-        """End a ``get`` under way."""
-        self._mp_queue.put(None)
+        """End a ``get`` under way, within a quarter of a second; the next one, if there is none."""
+        self._woken.set()
 
 
 class LocalTimerServer(TimerServer):
     """Reaps (SIGKILL) child processes whose timers, acquired through ``LocalTimerClient``, have expired.
 
     It knows workers by their bare pid, as the original does: it can't tell a worker from a process that came to its pid
-    later. ``LeaseTimerServer`` can.
+    later. And a worker that is killed in the middle of a write to the queue breaks the queue for all. The lease pair has
+    neither fault.
     """
 
     def __init__(self, mp_queue: mp.Queue[Any], max_interval: float = 60, daemon: bool = True) -> None:
@@ -90,6 +104,14 @@ class LocalTimerServer(TimerServer):
 
     def get_expired_timers(self, deadline: float) -> dict[Any, list[TimerRequest]]:
         """The timers whose expiration is at or before ``deadline``, by pid."""
+        if self._expired(deadline):
+            # A release or renewal that waits in the queue counts: a server that was busy or stopped finds many there.
+            waiting = self._request_queue.get(self._request_queue.size(), CATCH_UP)
+            self._note(waiting)
+            self.register_timers(waiting)
+        return self._expired(deadline)
+
+    def _expired(self, deadline: float) -> dict[Any, list[TimerRequest]]:
         expired: dict[Any, list[TimerRequest]] = {}
         for timer in self._timers.values():
             if timer.expiration_time <= deadline:

@@ -39,7 +39,7 @@ def lock_path(folder: Folder, kind: str) -> str:
 
 @contextmanager
 def turn(path: str, clock: Clock) -> Iterator[None]:
-    """One at a time: hold the lock on that file inside the block. Raises ``TimeoutError`` after ``PATIENCE`` seconds."""
+    """One at a time: hold the lock of that file inside the block. Raises ``TimeoutError`` past ``PATIENCE`` seconds."""
     fd = _locked(path, clock)
     try:
         yield

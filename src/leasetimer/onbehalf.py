@@ -6,15 +6,17 @@ The commands for one directory take turns, so that a renewal never brings back w
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from signal import SIGKILL, valid_signals
-from typing import NoReturn
 
 from .clock import CLOCK, LONGEST, Clock, check_after
 from .directory import Folder
 from .errors import BadValue, LeaseUnreadable, NoLease, NotTheWorker
 from .facts import facts
-from .lease import Lease, Status, Worker, read_lease, rewrite_identity, write_identity, write_lease
+from .lease import Lease, Status, Worker, read_lease, write_identity, write_lease
 from .leasefiles import LeaseFiles
 from .locks import lock_path, turn
 from .names import check_scope, file_name, new_name
@@ -23,7 +25,7 @@ from .process import PROCESSES, Processes
 AFTER = "after"
 """The field of the identity that says how long the lease was acquired for. Only leases made here have it."""
 SLOW_PUBLISH = 0.5
-"""Seconds after which a publish is done again with a fresh clock: a file server that was away made it store the past."""
+"""Seconds after which a publish is done again with a fresh clock: a file server that was away has stored the past."""
 MOST_PUBLISHES = 3
 """Publishes of one change, at most: a file system that is slow all the time must not hold the script for ever."""
 
@@ -69,9 +71,14 @@ class OnBehalf:
         check_scope(scope)
         check_after(after)
         self.folder.make()
-        with turn(lock_path(self.folder, "turn"), self._clock):
-            before = self._sound(scope)
-            return self._publish(scope, before, self._identity(scope, after), after, acquired=1)
+        with self._turn():
+            try:
+                before = self._there(scope)
+            except LeaseUnreadable:
+                before = None  # it guards nobody: what is published now takes its place
+            count = before.status.acquired if before and before.worker == self.worker else 0
+            since = before.status.since if before and before.worker == self.worker and before.status.held else None
+            return self._publish(scope, self._identity(scope, after), after, self._seq(before), count + 1, since)
 
     def renew(self, scope: str, after: float | None = None) -> Lease:
         """``after`` seconds more from now; without it, as many as it was acquired for. Returns it as written.
@@ -81,80 +88,86 @@ class OnBehalf:
         check_scope(scope)
         if after is not None:
             check_after(after)
-        try:
-            with turn(lock_path(self.folder, "turn"), self._clock):
-                before = self._held(scope)
-                seconds = check_after(before.identity.fields[AFTER]) if after is None else after
-                return self._publish(scope, before, rewrite_identity(before.identity), seconds, acquired=0)
-        except FileNotFoundError:
-            self._no_lease(scope)
+        with self._no_lease_without_root(scope), self._turn():
+            before = self._held(scope)
+            seconds = _acquired_for(before) if after is None else after
+            status = before.status
+            return self._publish(scope, _line(before), seconds, status.seq, status.acquired, status.since)
 
     def release(self, scope: str) -> None:
         """End the lease of ``scope``. Raises ``NoLease`` if none is held."""
         check_scope(scope)
+        with self._no_lease_without_root(scope), self._turn():
+            before = self._held(scope)
+            self._write(before.name, before.status._replace(held=False, seq=before.status.seq + 1), _line(before))
+
+    def held(self, scope: str) -> Lease | None:
+        """The lease of ``scope`` that is held for the worker now, if one is. Changes nothing, takes no turn."""
         try:
-            with turn(lock_path(self.folder, "turn"), self._clock):
-                before = self._held(scope)
-                status = before.status._replace(held=False, seq=before.status.seq + 1)
-                self._write(before.name, write_lease(status, rewrite_identity(before.identity)))
-        except FileNotFoundError:
-            self._no_lease(scope)
+            return self._held(scope)
+        except (NoLease, NotTheWorker):
+            return None
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return turn(lock_path(self.folder, "turn"), self._clock)
 
     # -- what there is
 
     def _there(self, scope: str) -> Lease | None:
         """The worker's lease that counts, also where a server is just moving it aside to clear it; None without one."""
         files = LeaseFiles(self.folder)
-        name = file_name(self.worker.host, self.worker.pid, scope)
+        name = self._name(scope)
         lease = files.verdict(name)
         if lease is None:
             files.listed()
             lease = files.verdict(name)
         if lease is not None and lease.worker == self.worker and AFTER not in lease.identity.fields:
             raise NotTheWorker(
-                f"scope {scope!r} of pid {self.worker.pid} is a lease that this process took itself: only it can change it"
+                f"scope {scope!r} is a lease that pid {self.worker.pid} took itself, and only it can change it"
             )
         return lease
-
-    def _sound(self, scope: str) -> Lease | None:
-        try:
-            return self._there(scope)
-        except LeaseUnreadable:
-            return None  # it guards nobody: what is published now takes its place
 
     def _held(self, scope: str) -> Lease:
         lease = self._there(scope)
         if lease is None or not lease.status.held or lease.worker != self.worker:
-            self._no_lease(scope)
+            raise NoLease(self._none(scope))
         return lease
 
-    def _no_lease(self, scope: str) -> NoReturn:
-        raise NoLease(f"no lease is held: scope={scope!r} worker={self.worker} in {self.folder.root}") from None
+    @contextmanager
+    def _no_lease_without_root(self, scope: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise NoLease(self._none(scope)) from None
+
+    def _none(self, scope: str) -> str:
+        return f"no lease is held: scope={scope!r} worker={self.worker} dir={self.folder.root}"
 
     # -- what is written
 
-    def _publish(self, scope: str, before: Lease | None, identity: bytes, after: float, *, acquired: int) -> Lease:
-        name = file_name(self.worker.host, self.worker.pid, scope)
-        now = self._clock.now()
-        if before is None:
-            # From the clock, not 1: what a server remembers of this worker's last lease, cleared since, is not this one.
-            before_seq = int(self._clock.monotonic() * 1000)
-        else:
-            before_seq = before.status.seq
-        mine = before is not None and before.worker == self.worker
-        since = before.status.since if before is not None and mine and before.status.held else now
-        count = acquired + (before.status.acquired if before is not None and mine else 0)
-        for seq in range(before_seq + 1, before_seq + 1 + MOST_PUBLISHES):
-            begun = self._clock.monotonic()
-            status = Status(True, seq, count, since, self._clock.now() + after, begun + after)
-            data = write_lease(status, identity)
-            self._write(name, data)
-            if self._clock.monotonic() - begun <= SLOW_PUBLISH:
-                break
-        return read_lease(name, data, os.geteuid())
+    def _seq(self, before: Lease | None) -> int:
+        """The seq to go on from: without a lease, the clock's, in ms, not 0.
 
-    def _write(self, name: str, data: bytes) -> None:
+        What a server still remembers of this scope's last lease, released and cleared since, must not look like a new
+        one: it would be signalled on a decision about the old.
+        """
+        return before.status.seq if before else int(self._clock.monotonic() * 1000)
+
+    def _publish(self, scope: str, identity: bytes, after: float, seq: int, count: int, since: float | None) -> Lease:
+        publishes = 0
+        while True:
+            publishes += 1
+            now, begun = self._clock.now(), self._clock.monotonic()
+            status = Status(True, seq + publishes, count, now if since is None else since, now + after, begun + after)
+            lease = self._write(self._name(scope), status, identity)
+            if self._clock.monotonic() - begun <= SLOW_PUBLISH or publishes == MOST_PUBLISHES:
+                return lease
+
+    def _write(self, name: str, status: Status, identity: bytes) -> Lease:
+        data = write_lease(status, identity)
+        lease = read_lease(name, data, os.geteuid())  # before it replaces a sound one: others must be able to read it
         os.close(self.folder.publish(new_name(name, self.worker.start), name, data))
+        return lease
 
     def _identity(self, scope: str, after: float) -> bytes:
         stat = self._processes.stat(self.worker.pid)
@@ -168,3 +181,19 @@ class OnBehalf:
             tree=self._tree,
             facts={AFTER: after, **facts([stat.name] if stat else [], os.environ)},
         )
+
+    def _name(self, scope: str) -> str:
+        return file_name(self.worker.host, self.worker.pid, scope)
+
+
+def _line(lease: Lease) -> bytes:
+    """The identity line as it was read, with the fields that this version doesn't know."""
+    return json.dumps(lease.identity.fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _acquired_for(lease: Lease) -> float:
+    after = lease.identity.fields[AFTER]
+    try:
+        return check_after(after)
+    except (TypeError, BadValue) as error:
+        raise LeaseUnreadable(f"{lease.name}: {error}") from None

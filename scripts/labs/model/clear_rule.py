@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 from typing import Any, NamedTuple
 
 from search import Result, Role, search
@@ -163,8 +164,8 @@ def server_moves(config: Config, world: World, me: Actor) -> Moves:
                 yield f"reads moved {n}: released", world, Actor("list", (n,), world.files[n])
         graves = sorted((world.files[n], n) for n in world.making + world.moved if world.dead(world.files[n]))
         names = (*(n for _, n in graves), *[LEASE] * bool(lease and world.dead(lease)))  # the verdict goes last
-        if names:
-            yield "finds the worker dead, lists its names", world, Actor("bury", names)
+        for order in permutations(names) if names and "bury_any_order" in loose else [names] * bool(names):
+            yield "finds the worker dead, lists its names", world, Actor("bury", order)
     elif me.at == "move" and "unlink_after_check" in loose:
         yield "unlinks the lease", world.unlink(LEASE), IDLE
     elif me.at == "move" and world.lease is not None:
@@ -183,8 +184,8 @@ def server_moves(config: Config, world: World, me: Actor) -> Moves:
         back = loose & {"rename_back", "link_back"}
         yield f"reads moved {name}: held", world, Actor("back", (name,)) if back else IDLE
     elif me.at == "list":
-        others = () if "keep_lower" in loose else tuple(n for n in world.moved if n != name)
-        yield "lists the moved files", world, Actor("clear", (*others, name), me.file)
+        for order in permutations(n for n in world.moved if n != name and "keep_lower" not in loose):
+            yield "lists the moved files", world, Actor("clear", (*order, name), me.file)
     elif me.at == "clear" and rest and not (file and file.owner == me.file.owner and file.seq < me.file.seq):
         yield f"leaves {name}", world, me._replace(names=rest)
     elif me.at == "clear":
@@ -192,9 +193,7 @@ def server_moves(config: Config, world: World, me: Actor) -> Moves:
     elif me.at == "bury" and name == LEASE and "bury_by_name" not in loose:
         yield "goes on to the lease", world, Actor("move", (world.lease or 0,))
     elif me.at == "bury":
-        for n in me.names if "bury_any_order" in loose else me.names[:1]:
-            left = tuple(m for m in me.names if m != n)
-            yield f"unlinks {'the lease' if n == LEASE else n}", world.unlink(n), Actor("bury", left) if left else IDLE
+        yield f"unlinks {name}", world.unlink(name), Actor("bury", rest) if rest else IDLE
     if config.crash and me.at != "idle":
         yield "crashes and restarts", world, IDLE
 
@@ -223,7 +222,8 @@ def reaper_moves(config: Config, world: World, me: Actor) -> Moves:
     elif me.at == "read" and world.reading is not None:
         yield "reads the lease", *judge(world.files[world.reading])
     elif me.at == "list":
-        yield "lists the moved files", world, me._replace(at="each", names=world.moved)
+        for order in permutations(world.moved):
+            yield "lists the moved files", world, me._replace(at="each", names=order)
     elif me.at == "each" and not me.names:
         yield "has its verdict", *judge(me.file)
     elif me.at == "each" and file is None:

@@ -1,0 +1,106 @@
+"""``leasetimer serve``: a server in the foreground, until it is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import FrameType
+
+import click
+
+from .. import log
+from ..server import LeaseTimerServer
+from .options import DURATION, directory_option, log_to_stderr
+
+STOP_PATIENCE = 4.0
+"""Seconds given to a clean end. A file system that hangs must not keep the process, nor whoever waits for it."""
+
+
+@click.command()
+@directory_option
+@click.option(
+    "--max-interval",
+    type=DURATION,
+    default="10s",
+    show_default=True,
+    help="How late a lost file event may be noticed. Expiries don't wait for it.",
+)
+@click.option("--tree", is_flag=True, help="Signal the descendants of an overdue worker with it.")
+@click.option("--observe", is_flag=True, help="Record what would be reaped, signal nobody.")
+@click.option("--once", is_flag=True, help="Look over all leases once, clear and reap what is due now, and end.")
+@click.option(
+    "--spare-traced/--no-spare-traced", default=True, show_default=True, help="Leave workers under a debugger alone."
+)
+def command(
+    directory: str | None, max_interval: float, *, tree: bool, observe: bool, once: bool, spare_traced: bool
+) -> int:
+    """Serve this host's leases in the directory, in the foreground.
+
+    Clears the released ones, and reaps the workers of those that ran out. TERM and INT end it, with 0. A second server
+    for the same host and directory is refused, with 3.
+    """
+    log_to_stderr(verbose=True)
+    server = LeaseTimerServer(directory, max_interval, tree=tree, observe=observe, spare_traced=spare_traced)
+    if once:
+        cut_short = Life(server.once).next()
+        return 128 + cut_short if cut_short else 0
+    life = Life(server.start)
+    if not life.next():
+        with contextlib.suppress(OSError):  # nobody has to listen
+            click.echo(f"serving {server.root} for host {server.host} as pid {os.getpid()}")
+        life.next()
+    if not within(STOP_PATIENCE, server.stop):
+        log.warning("not ended cleanly, the file system may hang", dir=server.root, seconds=STOP_PATIENCE)
+        os._exit(0)
+    return 0
+
+
+class Life:
+    """What the main thread waits for: that a job is done, or that TERM or INT tell this process to end.
+
+    The job has a thread of its own, because a file system that hangs blocks it for good. Also INT is taken where it was
+    ignored, as in a shell script's background: a server must not outlive the script that is interrupted.
+    """
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self._news: SimpleQueue[int | Exception] = SimpleQueue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told)
+        threading.Thread(target=self._do, args=(job,), name="leasetimer-serve", daemon=True).start()
+
+    def next(self) -> int:
+        """Wait for what comes next: 0 that the job is done, else a signal. Raises what the job raised."""
+        news = self._news.get()
+        if isinstance(news, Exception):
+            raise news
+        return news
+
+    def _do(self, job: Callable[[], object]) -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - raised in the main thread
+            self._news.put(error)
+        else:
+            self._news.put(0)
+
+    def _told(self, number: int, _: FrameType | None) -> None:
+        self._news.put(number)
+
+
+def within(seconds: float, job: Callable[[], object]) -> bool:
+    """Do that, but wait no longer than this for it; whether it is done."""
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            job()
+        except OSError as error:
+            log.warning("not ended cleanly", error=error)
+        done.set()
+
+    threading.Thread(target=run, name="leasetimer-end", daemon=True).start()
+    return done.wait(seconds)
