@@ -74,7 +74,7 @@ class Incidents:
 
     def reap(self, worker: Worker) -> None:
         """Reap that worker, in a thread of its own."""
-        held = self._leases.of(worker)
+        held = [lease for lease in self._leases.of(worker) if lease.status.held]
         if not held:
             return
         first, *others = held
@@ -154,8 +154,9 @@ class Incidents:
         lease, worker, outcome = incident.lease, incident.lease.worker, incident.outcome
         if outcome in ("reaped", "gone", "abandoned"):
             self._leases.busy.discard(worker)
-            for name in self._leases.names(worker):
-                self._leases.remove(name)
+            for gone in [incident.lease, *incident.others, *self._leases.of(worker)]:
+                self._leases.remove(gone)
+            self._look_at({gone.name for gone in [incident.lease, *incident.others]})
             return
         if outcome != "recovered":
             self._leases.handled(lease)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .directory import Folder
 from .errors import LeaseTorn
-from .lease import Lease, read_lease
+from .lease import Lease, Worker, read_lease
 from .names import Dotted, split_dotted
 
 READ_TRIES = 5
@@ -36,21 +36,34 @@ class LeaseFiles:
                     new.append((name, dotted))
         return leases, new
 
-    def verdict(self, name: str) -> Lease | None:
-        """A fresh read of a lease: the file of its name, else the moved one of the highest seq, else None."""
+    def read(self, name: str) -> list[Lease]:
+        """A fresh read of a lease: the file of its name, else the moved one of the highest seq.
+
+        One for each worker that has files under that name, which are several only where a pid came again; the one that
+        stands under its name is the last.
+        """
         for _ in range(READ_TRIES):
             try:
-                return self._read(name, name)
+                named = [self._read(name, name)]
             except FileNotFoundError:
-                moved = self._moved.get(name)
+                named = []
+            moved = self._moved.get(name)
             if not moved:
-                return None
+                return named
             try:
                 read = [self._read(aside, name) for aside in sorted(moved)]
             except FileNotFoundError:
                 continue  # it vanished under us: start over, the worker may have published anew
-            return max(read, key=lambda lease: lease.status.seq)
-        return None
+            newest = {lease.worker: lease for lease in sorted(read, key=_seq)}
+            for lease in named:
+                newest.pop(lease.worker, None)
+            return [*newest.values(), *named]
+        return []
+
+    def verdict(self, name: str, worker: Worker | None = None) -> Lease | None:
+        """That of ``worker``; without it, of the last who held it. None if there is none."""
+        leases = [lease for lease in self.read(name) if worker in (None, lease.worker)]
+        return leases[-1] if leases else None
 
     def _read(self, file: str, name: str) -> Lease:
         tries = READ_TRIES
@@ -64,33 +77,55 @@ class LeaseFiles:
                     raise
 
     def clear(self, name: str) -> Lease | None:
-        """Clear a living worker's lease that was read as released. Returns it where it turns out to be held after all.
+        """Clear a living worker's lease that was read as released. Returns one that turns out to be held after all.
 
         The name is moved aside first, then the moved file is read afresh, never by a descriptor from before: the worker
         may have acquired in place in between. It is then a lease under its moved name. Nothing is ever moved back: only
         the worker makes a lease's name.
         """
-        aside = self.folder.move_aside(name)
-        moved = self._moved.setdefault(name, set())
-        if aside is not None:
-            moved.add(aside)
-        read = []
-        for file in sorted(moved):
-            try:
-                read.append((self._read(file, name), file))
-            except FileNotFoundError:
-                moved.discard(file)
-        read.sort(key=lambda pair: pair[0].status.seq)
-        if read and read[-1][0].status.held:
-            return read[-1][0]
-        for _, file in read:  # the lower seqs first: a crash in between must not leave an older one as the highest
-            self.folder.remove(file)
-            moved.discard(file)
-        self._moved.pop(name)
-        return None
+        if (aside := self.folder.move_aside(name)) is not None:
+            self._moved.setdefault(name, set()).add(aside)
+        held = None
+        for files in self._read_moved(name).values():
+            newest, _ = files[-1]
+            if newest.status.held:
+                held = newest
+            else:
+                self._unlink(name, [file for _, file in files])
+        return held
 
-    def remove(self, name: str) -> None:
-        """Remove all files of a lease whose worker is gone."""
-        for file in [*self._moved.get(name, ()), name]:
+    def remove(self, name: str, worker: Worker) -> None:
+        """Remove all files of a lease whose worker is gone, and none of a process that came to its pid since."""
+        try:
+            mine = self._read(name, name).worker == worker
+        except FileNotFoundError:
+            mine = False
+        # Moved before it is unlinked: a newcomer may publish its own under this name at any moment.
+        if mine and (aside := self.folder.move_aside(name)) is not None:
+            self._moved.setdefault(name, set()).add(aside)
+        self._unlink(name, [file for _, file in self._read_moved(name).get(worker, ())])
+
+    def _read_moved(self, name: str) -> dict[Worker, list[tuple[Lease, str]]]:
+        """The moved files of a lease by worker, the lowest seq first."""
+        found: dict[Worker, list[tuple[Lease, str]]] = {}
+        for file in sorted(self._moved.get(name, ())):
+            try:
+                lease = self._read(file, name)
+            except FileNotFoundError:
+                self._moved[name].discard(file)
+                continue
+            found.setdefault(lease.worker, []).append((lease, file))
+        for files in found.values():
+            files.sort(key=lambda pair: _seq(pair[0]))
+        return found
+
+    def _unlink(self, name: str, files: list[str]) -> None:
+        for file in files:  # the lower seqs first: a crash in between must not leave an older one as the highest
             self.folder.remove(file)
-        self._moved.pop(name, None)
+            self._moved[name].discard(file)
+        if not self._moved.get(name):
+            self._moved.pop(name, None)
+
+
+def _seq(lease: Lease) -> int:
+    return lease.status.seq

@@ -81,9 +81,9 @@ class Leases:
         return [name for name, known in self._known.items() if known.lease.worker == worker]
 
     def of(self, worker: Worker) -> list[Lease]:
-        """The leases that worker held when last read, the earliest deadline first."""
-        held = [known for name in self.names(worker) if (known := self._known[name]).lease.status.held]
-        return [known.lease for known in sorted(held, key=lambda known: known.deadline)]
+        """The leases of that worker as last read, held or not, the earliest deadline first."""
+        mine = [self._known[name] for name in self.names(worker)]
+        return [known.lease for known in sorted(mine, key=lambda known: known.deadline)]
 
     def deadline(self, lease: Lease) -> float:
         """The deadline that counts for a lease as read: what was written, moved by the gaps since."""
@@ -120,16 +120,16 @@ class Leases:
         if known is not None and known.lease.worker in self.busy:
             return None
         try:
-            lease = self._files.verdict(name)
+            leases = self._files.read(name)
         except (LeaseUnreadable, OSError) as error:
             self._say(name, "lease not read, skipped", error)
             return None
         finally:
             self._pace.mark()
-        if lease is None:
+        if not leases:
             self.forget(name)
             return None
-        return self._judge(lease)
+        return [self._judge(lease) for lease in leases][-1]
 
     def _judge(self, lease: Lease) -> Lease | None:
         name, worker = lease.name, lease.worker
@@ -138,15 +138,15 @@ class Leases:
             self._say(name, "lease not guarded", doubt)
             return None
         self.trouble.pop(name, None)
-        known = self._remember(lease)
         if worker in self.busy:
             return None
         if not self._lives(worker):
-            if lease.status.held and known.handled != lease.status.seq:
+            if lease.status.held and not self._is_handled(lease):
                 self.dead.setdefault(worker, []).append(lease)
             else:
-                self.remove(name)
+                self.remove(lease)
             return None
+        known = self._remember(lease)
         if not lease.status.held:
             return self._clear(name)
         return lease if known.handled != lease.status.seq else None
@@ -175,13 +175,17 @@ class Leases:
         if known is None:
             known = self._known[lease.name] = Known(lease)
         elif known.lease.worker != lease.worker:  # a pid that came again, under the same scope
-            if known.lease.status.held and known.handled != known.lease.status.seq:
+            if known.lease.status.held and not self._is_handled(known.lease):
                 self.dead.setdefault(known.lease.worker, []).append(known.lease)
             known = self._known[lease.name] = Known(lease)
         elif known.lease.status.seq != lease.status.seq:
             known.lease, known.shift = lease, 0.0
         known.missing = 0
         return known
+
+    def _is_handled(self, lease: Lease) -> bool:
+        known = self._known.get(lease.name)
+        return known is not None and known.lease.worker == lease.worker and known.handled == lease.status.seq
 
     def _say(self, name: str, event: str, problem: object) -> None:
         text = str(problem)
@@ -271,14 +275,16 @@ class Leases:
         self._remember(lease)
         return lease
 
-    def remove(self, name: str) -> None:
+    def remove(self, lease: Lease) -> None:
         """Remove the files of a lease whose worker is gone."""
         try:
-            self._files.remove(name)
-        except OSError as error:
-            self._say(name, "lease of a dead worker not removed, tried again", error)
+            self._files.remove(lease.name, lease.worker)
+        except (LeaseUnreadable, OSError) as error:
+            self._say(lease.name, "lease of a dead worker not removed, tried again", error)
             return
-        self.forget(name)
+        known = self._known.get(lease.name)
+        if known is None or known.lease.worker == lease.worker:
+            self.forget(lease.name)
 
     def forget(self, name: str) -> None:
         """Remember nothing of that lease."""

@@ -54,6 +54,7 @@ class Held:
         "highest",
         "identity",
         "identity_crc",
+        "kept",
         "name",
         "path",
         "seq",
@@ -70,6 +71,7 @@ class Held:
         self.since = 0.0
         self.fd = -1
         self.held = False
+        self.kept = False  # the name is the server's to clear: an older file of this lease may still say held
         self.highest = 0.0  # the highest deadline written since the last publish: what the server may wait for
         self.body = b""
 
@@ -218,12 +220,26 @@ class Ledger(Uses["LeaseTimerClient"]):
 
     def _adopt(self, scope_id: str, lease: Held, fd: int, status: Status) -> None:
         if lease.fd >= 0:
-            os.close(lease.fd)
+            self._give_up(lease)
         lease.fd, lease.seq, lease.acquired, lease.held = fd, status.seq, status.acquired, True
         lease.since, lease.highest = status.since, status.deadline
         lease.body = HELD % status[1:]
         self._idle.pop(scope_id, None)
         self._leases[scope_id] = lease
+
+    def _give_up(self, lease: Held) -> None:
+        """Let go of the file that a publish has replaced. If the server has moved it, it must not be seen as held.
+
+        Or it would be the verdict again once the new file is forgotten. After the publish, or none is held.
+        """
+        if lease.held:
+            body = RELEASED % (lease.seq, lease.body[TIMES:])
+            try:
+                self.rewrite(lease.fd, body + CHECKSUM % crc32(body, lease.identity_crc), 0)
+            except OSError as error:
+                lease.kept = True
+                log.warning("replaced lease file not marked released", name=lease.name, error=repr(error))
+        os.close(lease.fd)
 
     def _me(self) -> Worker:
         if self._worker is None:
@@ -253,7 +269,8 @@ class Ledger(Uses["LeaseTimerClient"]):
         self._floor = max(self._floor, lease.seq)
         os.close(lease.fd)
         try:
-            self.folder.remove(lease.name)
+            if not lease.kept:
+                self.folder.remove(lease.name)
         except OSError as error:
             log.warning("released lease not removed", name=lease.name, error=repr(error))
 

@@ -81,7 +81,7 @@ class LocalTimerServer(TimerServer):
     """Reaps (SIGKILL) child processes whose timers, acquired through ``LocalTimerClient``, have expired.
 
     It knows workers by their bare pid, as the original does: it can't tell a worker from a process that came to its pid
-    later. And a worker that is killed in the middle of a write to the queue breaks the queue for all. The lease pair has
+    later. A worker that is killed in the middle of a write to the queue breaks the queue for all. The lease pair has
     neither fault.
     """
 

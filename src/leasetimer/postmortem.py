@@ -37,6 +37,7 @@ class Incident:
     ) -> None:
         status, worker = lease.status, lease.worker
         self.lease = lease
+        self.others = others
         self._clock = clock
         at = status.since if overdue is None else status.expires
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + f".{int(at % 1 * 1e3):03d}Z"

@@ -176,10 +176,10 @@ class Reap:
 
     def _still_overdue(self) -> bool:
         try:
-            lease = self._files.verdict(self.lease.name)
+            lease = self._files.verdict(self.lease.name, self.worker)
         except (LeaseUnreadable, OSError) as error:
             raise Postponed(f"the lease can't be read: {error}") from error
-        if lease is None or not lease.status.held or lease.worker != self.worker:
+        if lease is None or not lease.status.held:
             return False
         return lease.status.seq == self.lease.status.seq and self._clock.monotonic() >= self.due
 

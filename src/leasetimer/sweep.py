@@ -138,7 +138,7 @@ class Sweep:
         for lease in leases:
             try:
                 if not self.dry:
-                    files.remove(lease.name)
+                    files.remove(lease.name, worker)
             except OSError as error:
                 self._leave(lease.name, error, failed=True)
             else:

@@ -97,7 +97,11 @@ class Guard:
     def __exit__(self, *_: object) -> None:
         self._leaving.set()
         if not within(STOP_PATIENCE, self._stop):
-            log.warning("not ended cleanly, the file system may hang", dir=self.folder.root, seconds=STOP_PATIENCE)
+            log.warning(
+                "not ended cleanly: a reap is under way, or the file system hangs",
+                dir=self.folder.root,
+                seconds=STOP_PATIENCE,
+            )
 
     def _stop(self) -> None:
         if self._waiting.is_alive():

@@ -11,7 +11,7 @@ import click
 from .. import log
 from ..clock import CLOCK
 from ..directory import Folder
-from ..errors import LeasetimerError, NoLease
+from ..errors import LeasetimerError
 from ..names import check_scope
 from ..onbehalf import OnBehalf
 from ..process import identify
@@ -140,7 +140,7 @@ def _try(plan: Plan, guard: Guard, signals: Signals) -> tuple[int, Reaped | None
         code = child.wait() or 0
         overdue = lease is not None and lease.overdue
         if lease and not overdue:
-            lease.release()
+            lease.end()
         reaped = None
         if code or overdue:
             run = Try(child.pid, token if code else None, began)
@@ -148,7 +148,7 @@ def _try(plan: Plan, guard: Guard, signals: Signals) -> tuple[int, Reaped | None
         if reaped and child.finish(plan.signal, plan.kill_after):
             log.warning("ended what was left of the command", group=child.pid)
         if lease and overdue and not reaped:
-            lease.release()
+            lease.end()
         return code, reaped, bool(child.told_to_end)
 
 
@@ -163,26 +163,24 @@ def _start(plan: Plan, environ: dict[str, str], signals: Signals) -> Child:
 
 
 class CommandLease:
-    """The lease of the whole command. While it is overdue its server may be reaping: it is not to be released then."""
+    """The lease of the whole command. While it is overdue its server may be reaping: it is not to be ended then."""
 
     def __init__(self, plan: Plan, after: float, folder: Folder, pid: int) -> None:
         worker = identify(pid, folder.host)
         if worker is None:
             raise Failed(f"/proc does not show pid {pid}: leases need /proc")
-        self._scope = plan.scope
-        self._holder = OnBehalf(folder.root, folder.host, worker, signal=plan.signal, grace=plan.kill_after, tree=True)
-        self._deadline = self._holder.acquire(plan.scope, after).status.deadline
+        holder = OnBehalf(folder.root, folder.host, worker, signal=plan.signal, grace=plan.kill_after, tree=True)
+        self._folder = folder
+        self._lease = holder.acquire(plan.scope, after)
 
     @property
     def overdue(self) -> bool:
         """Whether its deadline has passed."""
-        return CLOCK.monotonic() >= self._deadline
+        return CLOCK.monotonic() >= self._lease.status.deadline
 
-    def release(self) -> None:
-        """End it. That this fails changes nothing for the command, which has ended."""
+    def end(self) -> None:
+        """Remove it: its worker is dead, and a released one would be left if the server ends before it is cleared."""
         try:
-            self._holder.release(self._scope)
-        except NoLease:  # the server was faster
-            pass
-        except (LeasetimerError, OSError) as error:
-            log.warning("lease of the command not released", scope=self._scope, error=error)
+            self._folder.remove(self._lease.name)
+        except OSError as error:  # changes nothing for the command, which has ended
+            log.warning("lease of the command not removed", file=self._lease.name, error=error)

@@ -54,7 +54,9 @@ def command(
             click.echo(f"serving {server.root} for host {server.host} as pid {os.getpid()}")
         life.next()
     if not within(STOP_PATIENCE, server.stop):
-        log.warning("not ended cleanly, the file system may hang", dir=server.root, seconds=STOP_PATIENCE)
+        log.warning(
+            "not ended cleanly: a reap is under way, or the file system hangs", dir=server.root, seconds=STOP_PATIENCE
+        )
         os._exit(0)
     return 0
 
