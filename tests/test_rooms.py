@@ -18,7 +18,7 @@ ROOMS = [
     "client server",
     "local onbehalf",
     "incidents leasequeue",
-    "report overview",
+    "report overview sweep",
     "reaper ledger leases",
     "watcher exclusive",
     "presence",

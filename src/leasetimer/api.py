@@ -1,6 +1,6 @@
 """The contract of ``torch.distributed.elastic.timer``: what a timer client, a request queue and a timer server are.
 
-Whoever writes another pair extends ``TimerClient`` and ``TimerServer``, and nothing else; ``expires`` (expires.py)
+Whoever writes another pair extends ``TimerClient`` and ``TimerServer``, and nothing else; ``expires`` (block.py)
 works with any client.
 """
 

@@ -32,13 +32,13 @@ CLOCK = Clock()
 """The machine's own clock."""
 
 
-def check_after(after: float) -> float:
+def check_after(after: float, name: str = "after") -> float:
     """``after`` itself, if it is a duration a lease can have: positive, finite, at most ``LONGEST`` seconds.
 
     Raises ``BadValue`` (a ``ValueError``) for another number and ``TypeError`` for what is none.
     """
     if not isinstance(after, (int, float)):
-        raise TypeError(f"after must be a number of seconds, got {after!r}")
+        raise TypeError(f"{name} must be a number of seconds, got {after!r}")
     if not 0 < after <= LONGEST:  # false for NaN, too
-        raise BadValue(f"after must be positive and finite, at most {LONGEST:.0f} s, got {after!r}")
+        raise BadValue(f"{name} must be positive and finite, at most {LONGEST:.0f} s, got {after!r}")
     return after

@@ -32,13 +32,17 @@ SLURM = {
 }
 """Ours: Slurm's."""
 
+RUN = "LEASETIMER_RUN"
+"""Which ``leasetimer run`` started the worker, however far above it: set by that, not by people."""
+
 LONGEST_VALUE = 128
 """Characters of a variable that are kept; more than any of the above has."""
 
 
 def facts(argv: Iterable[str], environ: Mapping[str, str]) -> dict[str, Any]:
     """The facts of a worker with that command line and environment, as they stand in its lease."""
-    return {"argv": list(argv), "rank": _picked(RANK, environ), "slurm": _picked(SLURM, environ)}
+    told = {"argv": list(argv), "rank": _picked(RANK, environ), "slurm": _picked(SLURM, environ)}
+    return told | _picked({"run": RUN}, environ)
 
 
 def _picked(table: dict[str, str], environ: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from .process import Processes
 from .reaper import Reap, Rules
 
 Action = Callable[[dict[str, Any]], None]
-"""What else is done about an incident: it is handed the record, in the reap's own thread, once the outcome is known."""
+"""What else is done about an incident: it is handed the record once the outcome is known, in a thread of its own."""
 
 
 class Incidents:
@@ -91,7 +91,16 @@ class Incidents:
             publish=self._recorder.publish,
         )
         self._leases.busy.add(worker)
-        thread = threading.Thread(target=self._run, args=(reap,), name=f"leasetimer-reap-{worker.pid}", daemon=True)
+        self._spawn(partial(self._run, reap))
+
+    def _spawn(self, job: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                job()
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name="leasetimer-incident", daemon=True)
         self._threads.add(thread)
         thread.start()
 
@@ -105,12 +114,12 @@ class Incidents:
             self._conclude(reap.incident)
         else:
             self._later(lambda: self._release(reap.lease, self._clock.monotonic() + LOOK_AGAIN))
-        self._threads.discard(threading.current_thread())
 
     def bury(self, boot: str) -> None:
         """Record and clear the leases of the dead; ``boot`` is this one."""
         dead, self._leases.dead = self._leases.dead, {}
         now = self._clock.monotonic()
+        incidents = []
         for worker, leases in dead.items():
             first, *others = sorted(leases, key=lambda lease: lease.status.deadline)
             overdue = now - self._leases.deadline(first) if worker.boot == boot else -1.0
@@ -122,6 +131,12 @@ class Incidents:
             else:
                 incident.end("abandoned", "its worker died while it held the lease")
             self._leases.busy.add(worker)
+            incidents.append(incident)
+        if incidents:
+            self._spawn(partial(self._conclude_all, incidents))
+
+    def _conclude_all(self, incidents: list[Incident]) -> None:
+        for incident in incidents:
             self._conclude(incident)
 
     def _conclude(self, incident: Incident) -> None:

@@ -76,8 +76,8 @@ class OnBehalf:
                 before = self._there(scope)
             except LeaseUnreadable:
                 before = None  # it guards nobody: what is published now takes its place
-            count = before.status.acquired if before and before.worker == self.worker else 0
-            since = before.status.since if before and before.worker == self.worker and before.status.held else None
+            count = before.status.acquired if before else 0
+            since = before.status.since if before and before.status.held else None
             return self._publish(scope, self._identity(scope, after), after, self._seq(before), count + 1, since)
 
     def renew(self, scope: str, after: float | None = None) -> Lease:
@@ -117,11 +117,11 @@ class OnBehalf:
         """The worker's lease that counts, also where a server is just moving it aside to clear it; None without one."""
         files = LeaseFiles(self.folder)
         name = self._name(scope)
-        lease = files.verdict(name)
+        lease = files.verdict(name, self.worker)
         if lease is None:
             files.listed()
-            lease = files.verdict(name)
-        if lease is not None and lease.worker == self.worker and AFTER not in lease.identity.fields:
+            lease = files.verdict(name, self.worker)
+        if lease is not None and AFTER not in lease.identity.fields:
             raise NotTheWorker(
                 f"scope {scope!r} is a lease that pid {self.worker.pid} took itself, and only it can change it"
             )
@@ -129,7 +129,7 @@ class OnBehalf:
 
     def _held(self, scope: str) -> Lease:
         lease = self._there(scope)
-        if lease is None or not lease.status.held or lease.worker != self.worker:
+        if lease is None or not lease.status.held:
             raise NoLease(self._none(scope))
         return lease
 

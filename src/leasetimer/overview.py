@@ -94,12 +94,9 @@ class _Look:
             unread.append(Unread(folder.path, error.strerror or str(error)))
         for name in names:
             try:
-                lease = files.verdict(name)
+                holdings += [self._holding(lease) for lease in files.read(name)]
             except (LeaseUnreadable, OSError) as error:
                 unread.append(Unread(folder.join(name), getattr(error, "strerror", None) or str(error)))
-                continue
-            if lease is not None:
-                holdings.append(self._holding(lease))
         holdings.sort(key=lambda holding: (holding.state == "released", holding.left))
         server = server_of(folder, clock=self._clock, processes=self._processes)
         return Host(folder.host, server, holdings, unread)

@@ -51,7 +51,7 @@ class Incident:
             "scope": lease.scope,
             "count": status.acquired,
             "overdue": overdue,
-            "acquired": status.since,
+            "since": status.since,
             "expires": status.expires,
             "noticed": clock.now(),
             "signals": [],

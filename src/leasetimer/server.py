@@ -60,7 +60,7 @@ class LeaseTimerServer(TimerServer):
         clock: Clock = CLOCK,
         processes: Processes = PROCESSES,
     ) -> None:
-        check_after(max_interval)
+        check_after(max_interval, "max_interval")
         self._clock = clock
         self._processes = processes
         self.root = root_path(directory)
@@ -109,6 +109,7 @@ class LeaseTimerServer(TimerServer):
         """What comes before the first turn: the folder, its events, its first beat."""
         self.folder.make()
         self.folder.sweep(lambda pid: self._processes.stat(pid) is not None)
+        self._processes.prepare()
         self._queue.start()
         self._incidents.start()
         self._presence = own_presence(self.folder, self._processes, self._presence.interval)

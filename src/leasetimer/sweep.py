@@ -77,12 +77,13 @@ class Sweep:
         dead: dict[Worker, list[Lease]] = {}
         for name in sorted(names):
             try:
-                lease = files.verdict(name)
+                leases = files.read(name)
             except (LeaseUnreadable, OSError) as error:
                 self._leave(name, error)
                 continue
-            if lease is not None and self._is_dead(lease):
-                dead.setdefault(lease.worker, []).append(lease)
+            for lease in leases:
+                if self._is_dead(lease):
+                    dead.setdefault(lease.worker, []).append(lease)
         for worker, leases in dead.items():
             self._bury(files, worker, leases)
         for name, dotted in making:

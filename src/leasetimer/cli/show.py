@@ -23,7 +23,7 @@ from .options import brief, json_option, print_json, visible
 LONGEST = 1 << 22
 """Bytes of a record that are read: one lists a worker's other leases, and its tree, so it may be longer than a page."""
 UNREADABLE = 8
-TIMES = frozenset(["acquired", "since", "expires", "noticed", "gone", "time"])
+TIMES = frozenset(["since", "expires", "noticed", "gone", "time"])
 SPANS = frozenset(["overdue", "grace", "after"])
 
 
