@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import DirectoryUnusable, LeaseUnreadable
@@ -168,14 +167,15 @@ class Folder:
         except FileNotFoundError:
             return
 
-    def sweep(self, alive: Callable[[int], bool]) -> None:
-        """Remove what a ``replace`` left half-done, if the process that did it is gone."""
+    def parts(self) -> list[tuple[str, int]]:
+        """What a ``replace`` has half-done, or left so: the name, and the pid of the process that did it."""
+        found: list[tuple[str, int]] = []
         for below in ("", POSTMORTEM):
             folder = self.join(below)
-            for name in os.listdir(folder) if os.path.isdir(folder) else ():
-                match = _PART.fullmatch(name)
-                if match and not alive(int(match[1], 16)):
-                    self.remove(os.path.join(below, name))
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            matches = ((name, _PART.fullmatch(name)) for name in names)
+            found += [(os.path.join(below, name), int(match[1], 16)) for name, match in matches if match]
+        return sorted(found)
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a whole small file so that a reader sees the old one or the new one, never a part."""

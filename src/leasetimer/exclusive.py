@@ -54,6 +54,9 @@ class Exclusive:
     def free(self) -> None:
         """Give it back; fine if it was not taken."""
         if self._lock is not None:
+            os.unlink(
+                self._lock.lock_file
+            )  # while it is held: whoever waits for it finds it has no name, and begins anew
             self._lock.release()
             self._lock = None
 

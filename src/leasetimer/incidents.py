@@ -15,7 +15,7 @@ from .clock import Clock
 from .lease import Lease, Worker
 from .leasefiles import LeaseFiles
 from .leases import LOOK_AGAIN, Leases
-from .postmortem import Incident, Recorder
+from .postmortem import Incident, Recorder, obituary
 from .process import Processes
 from .reaper import Reap, Rules
 
@@ -121,15 +121,12 @@ class Incidents:
         now = self._clock.monotonic()
         incidents = []
         for worker, leases in dead.items():
-            first, *others = sorted(leases, key=lambda lease: lease.status.deadline)
-            overdue = now - self._leases.deadline(first) if worker.boot == boot else -1.0
-            incident = Incident(first, "pending", self._clock, overdue=overdue if overdue >= 0 else None, others=others)
-            if worker.boot != boot:
-                incident.end("abandoned", "its worker ran before this machine's last boot")
-            elif overdue >= 0:
-                incident.end("gone", "its worker was dead already")
+            held = sorted(leases, key=lambda lease: lease.status.deadline)
+            if worker.boot == boot:
+                overdue, why = now - self._leases.deadline(held[0]), "its worker is dead"
             else:
-                incident.end("abandoned", "its worker died while it held the lease")
+                overdue, why = -1.0, "its worker ran before this machine's last boot"
+            incident = obituary(held, why, overdue, self._clock)
             self._leases.busy.add(worker)
             incidents.append(incident)
         if incidents:

@@ -44,6 +44,7 @@ def turn(path: str, clock: Clock) -> Iterator[None]:
     try:
         yield
     finally:
+        os.unlink(path)  # while it is held: whoever waits for it sees that it has no name, and begins anew
         os.close(fd)
 
 

@@ -170,7 +170,6 @@ class OnBehalf:
         return lease
 
     def _identity(self, scope: str, after: float) -> bytes:
-        stat = self._processes.stat(self.worker.pid)
         return write_identity(
             self.worker,
             scope,
@@ -179,7 +178,7 @@ class OnBehalf:
             signal=self._signal,
             grace=self._grace,
             tree=self._tree,
-            facts={AFTER: after, **facts([stat.name] if stat else [], os.environ)},
+            facts={AFTER: after, **facts(self._processes.argv(self.worker.pid), os.environ)},
         )
 
     def _name(self, scope: str) -> str:

@@ -97,6 +97,15 @@ class Incident:
         return json.dumps(self.fields, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
+def obituary(held: list[Lease], why: str, overdue: float, clock: Clock) -> Incident:
+    """The incident of a worker found dead: gone if its first lease was ``overdue``, by 0 s or more, else abandoned."""
+    first, *others = held
+    late = overdue >= 0
+    incident = Incident(first, "pending", clock, overdue=overdue if late else None, others=others)
+    incident.end("gone" if late else "abandoned", why)
+    return incident
+
+
 class Recorder:
     """Writes records from a thread of its own: reaping never waits for a file system. What fails is tried again."""
 

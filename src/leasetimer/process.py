@@ -71,6 +71,20 @@ class Processes:
             return {}
         return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
+    def argv(self, pid: int) -> list[str]:
+        """The command line of a process; empty if it is gone, or has none that may be read."""
+        try:
+            return _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
+        except OSError:
+            return []
+
+    def program(self, pid: int) -> str | None:
+        """The path of the program that a process runs; None where that may not be read."""
+        try:
+            return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
+        except OSError:
+            return None
+
     def alive(self, worker: Worker) -> bool:
         """Whether that very process still runs. A zombie, whose threads are all gone, does not."""
         stat = self.stat(worker.pid)

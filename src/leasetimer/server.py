@@ -108,7 +108,9 @@ class LeaseTimerServer(TimerServer):
     def begin(self) -> None:
         """What comes before the first turn: the folder, its events, its first beat."""
         self.folder.make()
-        self.folder.sweep(lambda pid: self._processes.stat(pid) is not None)
+        for name, pid in self.folder.parts():
+            if self._processes.stat(pid) is None:
+                self.folder.remove(name)
         self._processes.prepare()
         self._queue.start()
         self._incidents.start()

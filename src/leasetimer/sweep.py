@@ -15,12 +15,11 @@ from .errors import LeaseUnreadable
 from .lease import Lease, Worker
 from .leasefiles import LeaseFiles
 from .names import split_name
-from .postmortem import Incident
+from .postmortem import Incident, obituary
 from .process import PROCESSES, Processes
 
 Kind = Literal["lease", "leftover", "record", "presence"]
 _NOTICED = re.compile(rb'"noticed": (\d+\.\d+)')
-_PART = re.compile(r"\..+\.([0-9a-f]+)\.part", re.DOTALL)
 
 
 class Swept(NamedTuple):
@@ -147,21 +146,14 @@ class Sweep:
 
     def _incident(self, held: list[Lease], why: str) -> Incident:
         """As a server would have told it: ``gone`` where the lease had run out before it was found, else abandoned."""
-        first, *others = held
-        same_boot = first.worker.boot == self._boot and not self._lost
-        overdue = self._clock.monotonic() - first.status.deadline if same_boot else -1.0
-        late = overdue >= 0
-        incident = Incident(first, "pending", self._clock, overdue=overdue if late else None, others=others)
-        incident.end("gone" if late else "abandoned", f"{why}; found by leasetimer clear")
-        return incident
+        same_boot = held[0].worker.boot == self._boot and not self._lost
+        overdue = self._clock.monotonic() - held[0].status.deadline if same_boot else -1.0
+        return obituary(held, f"{why}; found by leasetimer clear", overdue, self._clock)
 
     def _parts(self) -> None:
-        for below in (self.folder, Folder(self.folder.path, POSTMORTEM)):
-            for name in sorted(below.names()):
-                match = _PART.fullmatch(name)
-                if match and (self._lost or self._processes.stat(int(match[1], 16)) is None):
-                    inside = name if below is self.folder else f"{POSTMORTEM}/{name}"
-                    self._remove("leftover", inside, "never finished, and its writer is gone")
+        for name, pid in self.folder.parts():
+            if self._lost or self._processes.stat(pid) is None:
+                self._remove("leftover", name, "never finished, and its writer is gone")
 
     # -- records
 

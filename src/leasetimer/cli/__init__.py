@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -45,6 +46,9 @@ def leasetimer() -> None:
 
 def main() -> None:
     """The command ``leasetimer``: every failure is one line on stderr and a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a scope that this terminal's encoding lacks is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(leasetimer.main(prog_name="leasetimer", standalone_mode=False) or 0)
     except LeasetimerError as error:

@@ -95,14 +95,10 @@ def calling_shell(processes: Processes = PROCESSES) -> int:
 
 def program_of(pid: int, processes: Processes = PROCESSES) -> str:
     """What program a process runs: a script's interpreter, ``sh`` of busybox. The kernel's short name at worst."""
-    stat = processes.stat(pid)
-    try:
-        program = _plain(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
-        if program in BOXES:
-            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="surrogateescape") as file:
-                program = _plain(file.read().partition("\0")[0])
-    except OSError:
-        program = _plain(stat.name if stat else "?")
+    path, stat = processes.program(pid), processes.stat(pid)
+    program = _plain(path or (stat.name if stat else "?"))
+    if program in BOXES:
+        program = _plain((processes.argv(pid) or [program])[0])
     return program
 
 

@@ -24,10 +24,9 @@ def seconds(text: str) -> float:
     if match := _SLURM.fullmatch(text):
         days, first, second, third = match.groups()
         if days is not None or third is not None:  # D-HH:MM, D-HH:MM:SS, HH:MM:SS
-            total = int(days or 0) * 86400 + int(first) * 3600 + int(second) * 60 + int(third or 0)
+            value = float(days or 0) * 86400 + float(first) * 3600 + float(second) * 60 + float(third or 0)
         else:
-            total = int(first) * 60 + int(second)
-        value = float(total)
+            value = float(first) * 60 + float(second)
     elif text and (match := _UNITS.fullmatch(text)):
         value = sum(float(part) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True) if part)
     else:
