@@ -6,6 +6,7 @@ rename that it needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -54,9 +55,8 @@ class Exclusive:
     def free(self) -> None:
         """Give it back; fine if it was not taken."""
         if self._lock is not None:
-            os.unlink(
-                self._lock.lock_file
-            )  # while it is held: whoever waits for it finds it has no name, and begins anew
+            with contextlib.suppress(FileNotFoundError):  # a cleaner of /tmp may have been there
+                os.unlink(self._lock.lock_file)  # while it is held: whoever waits sees it without a name, begins anew
             self._lock.release()
             self._lock = None
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .clock import Clock
 from .directory import Folder, make_root
@@ -44,7 +44,8 @@ def turn(path: str, clock: Clock) -> Iterator[None]:
     try:
         yield
     finally:
-        os.unlink(path)  # while it is held: whoever waits for it sees that it has no name, and begins anew
+        with suppress(FileNotFoundError):  # a cleaner of /tmp may have been there
+            os.unlink(path)  # while it is held: whoever waits sees it without a name, and begins anew
         os.close(fd)
 
 
