@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zlib import crc32
 
+from leasetimer.client import LeaseTimerClient
 from leasetimer.clock import Clock
-from leasetimer.lease import Worker
+from leasetimer.directory import Content, Folder
+from leasetimer.lease import CHECKSUM, WIDTH, Lease, Worker, read_lease
+from leasetimer.ledger import Ledger
+from leasetimer.names import file_name
 from leasetimer.process import Process, Processes, Stat
 
 BOOT = "b007"
@@ -23,6 +33,7 @@ class FakeClock(Clock):
         self.wall = wall
         self.mono = monotonic
         self.waits: list[float] = []
+        self.until = math.inf  # no wait goes past it
 
     def now(self) -> float:
         return self.wall
@@ -38,7 +49,7 @@ class FakeClock(Clock):
     def wait(self, event: threading.Event, timeout: float) -> bool:
         self.waits.append(timeout)
         if not event.is_set():
-            self.jump(timeout)
+            self.jump(min(timeout, max(0.0, self.until - self.mono)))
         return event.is_set()
 
 
@@ -127,6 +138,12 @@ class FakeProcesses(Processes):
         process = self.table.get(pid)
         return {"TracerPid": str(process.tracer), "Threads": "1"} if process else {}
 
+    def argv(self, pid: int) -> list[str]:
+        return [self.table[pid].name] if pid in self.table else []
+
+    def program(self, pid: int) -> str | None:
+        return f"/usr/bin/{self.table[pid].name}" if pid in self.table else None
+
     def describe(self, pid: int) -> dict[str, object]:
         stat = self.stat(pid)
         return {"name": stat.name, "state": stat.state} if stat else {}
@@ -145,3 +162,113 @@ class FakeProcesses(Processes):
             found.append(worker._replace(pid=child.pid, start=child.start))
             todo += child.children
         return found
+
+
+class FakeFolder(Folder):
+    """A real folder whose calls fail, or take their time, where a test says so: ``on["read"](name)`` runs first."""
+
+    def __init__(self, root: str, host: str) -> None:
+        super().__init__(root, host)
+        self.on: dict[str, Callable[[str], None]] = {}
+
+    def names(self) -> list[str]:
+        self._before("names", "")
+        return super().names()
+
+    def read(self, name: str) -> Content:
+        self._before("read", name)
+        content = super().read(name)
+        self._before("read done", name)
+        return content
+
+    def move_aside(self, name: str) -> str | None:
+        self._before("move_aside", name)
+        return super().move_aside(name)
+
+    def remove(self, name: str) -> None:
+        self._before("remove", name)
+        super().remove(name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        self._before("replace", name)
+        super().replace(name, data)
+
+    def _before(self, call: str, name: str) -> None:
+        if call in self.on:
+            self.on[call](name)
+
+
+class FakeWorker:
+    """A fake process that holds leases in the way a real worker does: through the client and a ledger of its own.
+
+    ``published`` is called with the name of each lease that it renames into place: what a file event tells.
+    """
+
+    def __init__(
+        self, folder: Folder, process: FakeProcess, clock: FakeClock, processes: FakeProcesses, **options: Any
+    ) -> None:
+        self.process = process
+        self.worker = Worker(folder.host, processes.boot(), processes.namespace("pid"), process.pid, process.start)
+        self.client = LeaseTimerClient(folder.root, host=folder.host, clock=clock, processes=processes, **options)
+        self.client._uses = self.ledger = Ledger(Folder(folder.root, folder.host), clock, processes)
+        self.ledger._worker = self.worker  # or it would be the process of the test
+        self.published: Callable[[str], None] = lambda name: None
+
+    def acquire(self, scope: str, after: float) -> None:
+        """Acquire, or renew, until ``after`` seconds from now."""
+        before = self._file(scope)
+        self.client.acquire(scope, self.ledger.clock.now() + after)
+        if self._file(scope) != before:
+            self.published(self.name(scope))
+
+    def release(self, scope: str) -> None:
+        self.client.release(scope)
+
+    def name(self, scope: str) -> str:
+        return file_name(self.worker.host, self.worker.pid, scope)
+
+    def lease(self, scope: str, after: float) -> Lease:
+        """Acquire, and read what that wrote."""
+        self.acquire(scope, after)
+        content = self.ledger.folder.read(self.name(scope))
+        return read_lease(self.name(scope), content.data, content.owner)
+
+    def blind(self) -> None:
+        """From now on it takes every name to stand, as one does that has just looked."""
+        self.ledger.stands = lambda *_, **__: True
+
+    def _file(self, scope: str) -> int | None:
+        lease = self.ledger._leases.get(scope)
+        return os.fstat(lease.fd).st_ino if lease else None
+
+
+def forge(path: Path, old: bytes, new: bytes) -> None:
+    """Change the identity in a lease file, under a checksum that is right."""
+    data = path.read_bytes()
+    assert old in data
+    identity = data[WIDTH:].replace(old, new)
+    body = data[: WIDTH - len(CHECKSUM % 1)]
+    path.write_bytes(body + CHECKSUM % crc32(body, crc32(identity)) + identity)
+
+
+NODE = "node1"
+
+
+class FakeMachine:
+    """A host: its clock, its processes, and its folder in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.clock = FakeClock()
+        self.processes = FakeProcesses(self.clock)
+        self.folder = FakeFolder(str(root), NODE)
+
+    def worker(self, pid: int = 4242, start: int = 500, **options: Any) -> FakeWorker:
+        """A new worker; ``options`` are its client's."""
+        process = self.processes.add(FakeProcess(pid, start))
+        return FakeWorker(self.folder, process, self.clock, self.processes, **options)
+
+    def files(self) -> list[str]:
+        """The names of all lease files; of those moved aside, without what makes them unique."""
+        names = os.listdir(self.folder.path) if os.path.isdir(self.folder.path) else []
+        return sorted(re.sub(r"[0-9a-f]{16}(?=\.moved)", "*", name) for name in names if ".lease" in name)

@@ -1,0 +1,295 @@
+"""What a worker's acquires, renewals and releases do to its lease files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fakes import FakeClock
+from leasetimer import expires
+from leasetimer.lease import PAGE, WIDTH
+from leasetimer.ledger import SLOW_WRITE
+from leasetimer.names import moved_name
+from ledgers import (
+    HOST,
+    Machine,
+    leases,
+    names,
+    only,
+    only_file,
+    publishes,
+    slowed,
+)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def clock(machine: Machine) -> FakeClock:
+    return machine.clock
+
+
+# -- in place where that may be
+
+
+def test_a_lease_is_published_once_and_then_rewritten_in_place(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same inode, the same length, the identity untouched: renewals, releases and acquires wake nobody."""
+    seen = publishes(monkeypatch)
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    inode, content = only_file(tmp_path).stat().st_ino, only_file(tmp_path).read_bytes()
+    states = []
+    for turn in range(6):
+        machine.clock.jump(1)
+        if turn % 2:
+            client.release("train")
+        else:
+            client.acquire("train", machine.until(60))
+        now = only_file(tmp_path).read_bytes()
+        assert (only_file(tmp_path).stat().st_ino, len(now)) == (inode, len(content))
+        assert now[WIDTH:] == content[WIDTH:]
+        states.append(only(tmp_path).status.held)
+    assert states == [True, False] * 3
+    assert len(seen) == 1
+
+
+def test_an_earlier_deadline_is_published_anew(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server waits for the later one: only a file event makes it look before."""
+    seen = publishes(monkeypatch)
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    client.acquire("train", machine.until(30))
+    assert len(seen) == 2
+    client.acquire("train", machine.until(30))
+    client.acquire("train", machine.until(60))
+    assert len(seen) == 2
+    client.acquire("train", machine.until(59))
+    assert len(seen) == 3
+
+
+def test_earlier_is_earlier_than_the_highest_since_the_last_publish(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may have read any of those in between, also one that was released since."""
+    seen = publishes(monkeypatch)
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(10))
+    client.acquire("train", machine.until(600))
+    client.release("train")
+    client.acquire("train", machine.until(300))
+    assert len(seen) == 2
+    client.acquire("train", machine.until(400))
+    assert len(seen) == 2
+
+
+def test_the_same_instant_computed_twice_is_not_earlier(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two clocks are never read at once: a microsecond's difference is no reason for a rename."""
+    seen = publishes(monkeypatch)
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    client.acquire("train", machine.until(60) - 0.0005)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("how", ["removed", "moved aside"])
+@pytest.mark.parametrize("held", [True, False], ids=["held", "released"])
+def test_a_name_that_is_gone_is_published_anew(machine: Machine, tmp_path: Path, how: str, held: bool) -> None:
+    """A server that clears takes the name away: what is written through the descriptor then guards nobody."""
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    if not held:
+        client.release("train")
+    file = only_file(tmp_path)
+    moved = file.with_name(moved_name(file.name, "1"))
+    if how == "removed":
+        file.unlink()
+    else:
+        file.rename(moved)
+    client.acquire("train", machine.until(90))
+    assert only(tmp_path).status.deadline == machine.clock.mono + 90
+    if how == "moved aside":  # and the highest seq is that of the name, should both be looked at
+        assert json.loads(moved.read_bytes().splitlines()[0])["seq"] < only(tmp_path).status.seq
+    client.release("train")
+    assert not only(tmp_path).status.held
+
+
+def test_a_release_does_not_bring_a_name_back(machine: Machine, tmp_path: Path) -> None:
+    """What the server has cleared stays cleared."""
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    only_file(tmp_path).unlink()
+    client.release("train")
+    assert names(tmp_path) == []
+
+
+def test_a_directory_removed_under_a_worker_is_made_again(machine: Machine, tmp_path: Path) -> None:
+    """The next acquire stands where the first did."""
+    root = tmp_path / "root"
+    client = machine.client(root)
+    client.acquire("train", machine.until(60))
+    only_file(root).unlink()
+    (root / HOST).rmdir()
+    root.rmdir()
+    client.acquire("train", machine.until(90))
+    assert only(root).status.deadline == machine.clock.mono + 90
+
+
+# -- what stands in it
+
+
+def test_every_write_has_a_higher_seq(machine: Machine, tmp_path: Path) -> None:
+    """Acquired, renewed, published, released, forgotten and made anew: the highest is always the newest."""
+    client = machine.client(tmp_path)
+    seen = [0]
+
+    def grown() -> None:
+        seen.append(only(tmp_path).status.seq)
+        assert seen[-1] > seen[-2]
+
+    for _ in range(3):
+        for after in (60, 90, 30):
+            client.acquire("train", machine.until(after))
+            grown()
+        client.release("train")
+        grown()
+        client.close()
+        assert names(tmp_path) == []
+
+
+def test_a_scope_made_anew_is_newer_than_any_forgotten_one(machine: Machine, tmp_path: Path) -> None:
+    """The floor is one for all scopes: it needs no memory of each."""
+    client = machine.client(tmp_path)
+    for scope in ("busy", "busy", "busy", "other"):
+        client.acquire(scope, machine.until(60))
+    highest = leases(tmp_path)["busy"].status.seq
+    client.release("busy")
+    client.release("other")
+    client.close()
+    client.acquire("other", machine.until(60))
+    assert only(tmp_path).status.seq > highest
+
+
+def test_count_is_how_often_it_was_acquired(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker's progress: a renewal, a release and a write done twice don't count."""
+    slow = [0.0]
+    slowed(monkeypatch, machine, "rewrite", slow)
+    monkeypatch.setattr("leasetimer.block.monotonic", machine.clock.monotonic)
+    client = machine.client(tmp_path)
+    for number in range(1, 4):
+        with expires(60, "train", client) as lease:
+            assert only(tmp_path).status.acquired == number
+            lease.renew(90)
+            slow.append(SLOW_WRITE + 1)
+            lease.renew(120)
+            lease.renew(10)
+            assert only(tmp_path).status.acquired == number
+    slow.append(SLOW_WRITE + 1)
+    client.acquire("train", machine.until(300))
+    assert only(tmp_path).status.acquired == 4
+
+
+def test_since_is_when_it_was_acquired_after_not_being_held(machine: Machine, tmp_path: Path) -> None:
+    """Renewals and publishes keep it; the release keeps it, too, for whoever reads what was."""
+    client = machine.client(tmp_path)
+    for _ in range(2):
+        machine.clock.jump(100)
+        began = machine.clock.wall
+        for after in (60, 90, 30):
+            client.acquire("train", machine.until(after))
+            assert only(tmp_path).status.since == began
+            machine.clock.jump(1)
+        client.release("train")
+        assert only(tmp_path).status.since == began
+
+
+@pytest.mark.parametrize(
+    "argv", [["x" * 1_000_000], ["--option"] * 100_000, ["\x01" * 5000]], ids=["one huge", "many", "control"]
+)
+@pytest.mark.parametrize(
+    "scope", ["train", "\x01" * 1000, "x" * 10_000, "\udc80" * 1024], ids=["plain", "control", "long", "no UTF-8"]
+)
+def test_a_lease_fits_its_page_whatever_the_command_line(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], scope: str
+) -> None:
+    """A huge command line is cut, never the lease."""
+    monkeypatch.setattr("sys.argv", argv)
+    client = machine.client(tmp_path)
+    client.acquire(scope, machine.until(60))
+    assert only_file(tmp_path).stat().st_size <= PAGE
+    assert only(tmp_path).status.held
+
+
+def test_two_scopes_that_are_cut_alike_are_two_leases(machine: Machine, tmp_path: Path) -> None:
+    """Their digests tell them apart."""
+    client = machine.client(tmp_path)
+    client.acquire("x" * 5000 + "a", machine.until(60))
+    client.acquire("x" * 5000 + "b", machine.until(90))
+    assert len(leases(tmp_path)) == 2
+
+
+# -- slow writes
+
+
+@pytest.mark.parametrize("late", [SLOW_WRITE + 0.1, 24.0])
+def test_a_slow_renewal_is_written_again_with_a_fresh_clock(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """A file server that was away made it store the past: the deadline moves by the time the write took."""
+    slowed(monkeypatch, machine, "rewrite", [late, 0.0])  # the first write is quick
+    seen = publishes(monkeypatch)
+    monkeypatch.setattr("leasetimer.block.monotonic", machine.clock.monotonic)
+    client = machine.client(tmp_path)
+    with expires(10, "train", client) as lease:
+        lease.renew()
+        start = machine.clock.mono
+        lease.renew()
+        assert machine.clock.mono == start + late
+        assert only(tmp_path).status.deadline == pytest.approx(machine.clock.mono + 10)
+        assert only(tmp_path).status.expires == pytest.approx(machine.clock.wall + 10, abs=0.001)
+        assert lease.remaining == pytest.approx(10)
+    assert len(seen) == 2
+
+
+def test_a_write_that_is_quick_enough_is_written_once(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to half a second is no outage."""
+    slowed(monkeypatch, machine, "rewrite", [], SLOW_WRITE)
+    seen = publishes(monkeypatch)
+    client = machine.client(tmp_path)
+    client.acquire("train", machine.until(60))
+    client.acquire("train", machine.until(60))
+    assert len(seen) == 1
+
+
+def test_a_slow_publish_is_done_again(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a write is: what counts is the time the block has from the moment it runs."""
+    slowed(monkeypatch, machine, "publish", [3.0, 2.0])
+    monkeypatch.setattr("leasetimer.block.monotonic", machine.clock.monotonic)
+    with expires(10, "train", machine.client(tmp_path)) as lease:
+        assert only(tmp_path).status.deadline == pytest.approx(machine.clock.mono + 10)
+        assert lease.remaining == pytest.approx(10)
+        assert only(tmp_path).status.acquired == 1
+
+
+def test_a_file_system_that_is_always_slow_does_not_hold_the_worker(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few tries, then the block runs with what was written last."""
+    slowed(monkeypatch, machine, "publish", [], 2.0)
+    seen = publishes(monkeypatch)
+    monkeypatch.setattr("leasetimer.block.monotonic", machine.clock.monotonic)
+    with expires(10, "train", machine.client(tmp_path)):
+        assert only(tmp_path).status.held
+    assert 1 < len(seen) <= 3

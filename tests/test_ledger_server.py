@@ -1,0 +1,123 @@
+"""Whether a worker finds that somebody serves its directory, and what it does if not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import FakeClock
+from leasetimer.errors import NoServer
+from leasetimer.ledger import SERVER_CHECK_INTERVAL
+from ledgers import (
+    HOST,
+    Machine,
+    leases,
+    only,
+)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def clock(machine: Machine) -> FakeClock:
+    return machine.clock
+
+
+# -- is there a server?
+
+
+def serve(machine: Machine, root: Path, **fields: Any) -> None:
+    """A server of this host says that it is there: this very process."""
+    stat = machine.processes.stat(os.getpid())
+    assert stat is not None
+    presence = {
+        "schema": 1,
+        "state": "serving",
+        "host": HOST,
+        "pid": os.getpid(),
+        "start": stat.start,
+        "boot": machine.processes.boot(),
+        "uid": os.geteuid(),
+        "beat": 1,
+        "time": machine.clock.wall,
+        "monotonic": machine.clock.mono,
+        "interval": 10,
+    }
+    (root / HOST).mkdir(parents=True, exist_ok=True)
+    (root / HOST / "server.json").write_text(json.dumps(presence | fields))
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_where_nobody_serves_it_warns_once(machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The lease is written all the same: a server started later finds it."""
+    for client in (machine.client(tmp_path), machine.client(tmp_path)):
+        for scope in ("one", "two"):
+            client.acquire(scope, machine.until(60))
+            machine.clock.jump(10 * SERVER_CHECK_INTERVAL)
+    assert warnings(caplog) == [f"no live server, nobody will reap: host={HOST} dir={tmp_path}"]
+    assert set(leases(tmp_path)) == {"one", "two"}
+
+
+def test_where_somebody_serves_it_says_nothing(
+    machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither then nor later."""
+    serve(machine, tmp_path)
+    machine.client(tmp_path).acquire("train", machine.until(60))
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"state": "stopped"}, {"boot": "another"}, {"start": 1}, {"pid": 0}, {"monotonic": 900.0}, {"pid": "x"}],
+    ids=["stopped", "another boot", "another process", "nobody", "no beat for a minute", "nonsense"],
+)
+def test_a_server_that_is_not_there_is_none(machine: Machine, tmp_path: Path, fields: dict[str, Any]) -> None:
+    """What it left behind says who it was, not that it is."""
+    serve(machine, tmp_path, **fields)
+    with pytest.raises(NoServer) as caught:
+        machine.client(tmp_path, require_server=True).acquire("train", machine.until(60))
+    assert str(caught.value) == f"no live server for host {HOST} in {tmp_path}: run leasetimer serve"
+    assert leases(tmp_path) == {}
+
+
+def test_a_required_server_that_comes_is_found(machine: Machine, tmp_path: Path) -> None:
+    """Each try looks again."""
+    client = machine.client(tmp_path, require_server=True)
+    with pytest.raises(NoServer):
+        client.acquire("train", machine.until(60))
+    serve(machine, tmp_path)
+    client.acquire("train", machine.until(60))
+    assert only(tmp_path).status.held
+
+
+def test_a_required_server_that_has_gone_is_missed_by_the_next_publish(machine: Machine, tmp_path: Path) -> None:
+    """Looking costs a read: it is done once a second at most."""
+    serve(machine, tmp_path)
+    client = machine.client(tmp_path, require_server=True)
+    client.acquire("one", machine.until(60))
+    (tmp_path / HOST / "server.json").unlink()
+    client.acquire("two", machine.until(60))
+    machine.clock.jump(SERVER_CHECK_INTERVAL)
+    with pytest.raises(NoServer):
+        client.acquire("three", machine.until(60))
+
+
+def test_a_required_server_that_is_missing_is_only_said_where_it_only_warns(
+    machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """on_error="warn" lets the block run unguarded."""
+    machine.client(tmp_path, require_server=True, on_error="warn").acquire("train", machine.until(60))
+    assert len(warnings(caplog)) == 1
+    assert leases(tmp_path) == {}
