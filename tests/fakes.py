@@ -16,7 +16,7 @@ from zlib import crc32
 from leasetimer.client import LeaseTimerClient
 from leasetimer.clock import Clock
 from leasetimer.directory import Content, Folder
-from leasetimer.lease import CHECKSUM, WIDTH, Lease, Worker, read_lease
+from leasetimer.lease import CHECKSUM, PAGE, WIDTH, Lease, Worker, read_lease
 from leasetimer.ledger import Ledger
 from leasetimer.names import file_name
 from leasetimer.process import Process, Processes, Stat
@@ -175,9 +175,9 @@ class FakeFolder(Folder):
         self._before("names", "")
         return super().names()
 
-    def read(self, name: str) -> Content:
+    def read(self, name: str, most: int = PAGE) -> Content:
         self._before("read", name)
-        content = super().read(name)
+        content = super().read(name, most)
         self._before("read done", name)
         return content
 

@@ -75,10 +75,10 @@ class InlineRecorder(Recorder):
     """Writes a record when it is published; one that fails stays, with all after it, until ``flush``."""
 
     def start(self) -> None:
-        self.stuck: list[tuple[str, bytes, Callable[[], None] | None]] = []
+        self.stuck: list[tuple[Incident, bytes, Callable[[], None] | None]] = []
 
     def publish(self, incident: Incident, then: Callable[[], None] | None = None) -> None:
-        self.stuck.append((incident.name, incident.record(), then))
+        self.stuck.append((incident, incident.record(), then))
         self.flush()
 
     def flush(self) -> None:

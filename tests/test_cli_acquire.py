@@ -73,17 +73,18 @@ def test_pid_0_and_1_are_no_callers(monkeypatch: pytest.MonkeyPatch, parent: int
         caller.calling_shell(FakeProcesses(clock, FakeProcess(1, name="init")))
 
 
-def test_a_shell_whose_program_cannot_be_read_is_told_by_the_kernels_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_whose_program_cannot_be_read_is_told_by_the_kernels_name() -> None:
     """A hardened /proc shows no more than that."""
-    monkeypatch.setattr(os, "readlink", lambda _: (_ for _ in ()).throw(PermissionError()))
     assert caller.program_of(9, FakeProcesses(FakeClock(), FakeProcess(9, name="zsh"))) == "zsh"
     assert caller.program_of(8, FakeProcesses(FakeClock())) == "?"
 
 
 def test_busybox_is_a_shell_only_by_the_name_it_was_called_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One program that is ``sh`` and ``timeout``: here this test's own process plays it."""
-    monkeypatch.setattr(os, "readlink", lambda _: "/bin/busybox (deleted)")
-    assert caller.program_of(os.getpid(), FakeProcesses(FakeClock())).startswith(("python", "pytest"))
+    """One program that is ``sh`` and ``timeout``: its command line says which."""
+    processes = FakeProcesses(FakeClock(), FakeProcess(9, name="busybox"))
+    monkeypatch.setattr(processes, "program", lambda _: "/bin/busybox")
+    monkeypatch.setattr(processes, "argv", lambda _: ["/usr/bin/timeout", "5"])
+    assert caller.program_of(9, processes) == "timeout"
 
 
 SHELLS = [shell for shell in ("bash", "dash", "sh", "zsh", "ksh", "mksh") if shutil.which(shell)]

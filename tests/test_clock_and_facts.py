@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,8 @@ def test_every_fact_is_found_under_its_own_name() -> None:
 def test_a_long_value_is_cut() -> None:
     """One variable can't crowd the others out of the page."""
     assert facts([], {"TORCHELASTIC_RUN_ID": "x" * 10_000})["rank"] == {"run_id": "x" * LONGEST_VALUE}
+
+
+def test_a_command_line_may_hold_what_is_no_text() -> None:
+    """A program that put a Path or a number into sys.argv gets its lease all the same."""
+    assert facts([Path("train.py"), 5], {})["argv"] == ["train.py", "5"]  # type: ignore[list-item]

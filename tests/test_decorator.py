@@ -90,6 +90,17 @@ def test_what_has_no_code_is_named_by_what_it_is(client: Recorder) -> None:
     assert partial.startswith("functools.partial(")
 
 
+def test_two_files_that_are_alike_have_scopes_of_their_own(client: Recorder) -> None:
+    """Code compares equal whatever file it is from: a copy of a script must not be taken for the other."""
+    source = "def f():\n    with expires(60) as lease:\n        return lease.scope\n"
+    found = []
+    for file in ("/a/train.py", "/b/train.py"):
+        names: dict[str, Any] = {"expires": expires}
+        exec(compile(source, file, "exec"), names)
+        found.append(names["f"]())
+    assert found == ["/a/train.py#2", "/b/train.py#2"]
+
+
 def test_code_made_again_and_again_is_not_kept(client: Recorder) -> None:
     """A notebook's cells must not fill the memory with their scopes."""
     from leasetimer import block
@@ -165,6 +176,29 @@ def test_a_decorated_stream_is_guarded_while_it_runs(client: Recorder) -> None:
             assert client.due
             found.append(item)
         assert found == [0, 1, 2]
+        assert client.due == {}
+
+    asyncio.run(main())
+
+
+def test_a_decorated_stream_can_be_sent_to_and_is_closed(client: Recorder) -> None:
+    """Decorating it takes nothing away: what is sent arrives, and closing it closes what it wraps, at once."""
+    closed = []
+
+    @expires(60, "train")
+    async def items() -> AsyncIterator[Any]:
+        try:
+            got = yield 1
+            yield got
+        finally:
+            closed.append(dict(client.due))
+
+    async def main() -> None:
+        stream: Any = items()
+        assert await anext(stream) == 1
+        assert await stream.asend("sent") == "sent"
+        await stream.aclose()
+        assert closed == [{"train": client.clock.mono + 60}]
         assert client.due == {}
 
     asyncio.run(main())

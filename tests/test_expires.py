@@ -76,6 +76,19 @@ def test_a_client_that_was_configured_before_the_environment_wins(
         assert client.due
 
 
+def test_a_client_that_counts_as_false_is_a_client(client: Recorder) -> None:
+    """One with a __len__ of 0, say: it is configured all the same."""
+
+    class Empty(Recorder):
+        def __len__(self) -> int:
+            return 0
+
+    empty = Empty(client.clock)
+    leasetimer.configure(empty)
+    with expires(60, "train"):
+        assert empty.due
+
+
 @pytest.mark.parametrize(
     ("after", "error"),
     [
@@ -151,6 +164,12 @@ def test_an_async_blocks_exception_passes_unchanged(client: Recorder, fails: Exc
 
     with pytest.raises(Mine):
         asyncio.run(main())
+
+
+def test_an_exception_that_can_not_be_shown_passes_too(client: Recorder) -> None:
+    """What is logged about a failed release must not itself fail."""
+    with pytest.raises(Unprintable):
+        leave(client, Unprintable(), OSError("stale"))
 
 
 def test_a_failed_release_of_a_block_that_went_well_raises(client: Recorder) -> None:
@@ -254,6 +273,18 @@ def test_it_may_be_left_without_having_been_entered(client: Recorder) -> None:
 
 
 # -- what it leaves on the client
+
+
+def test_a_client_can_still_be_pickled_after_use(clock: FakeClock) -> None:
+    """A program may hand its client to a process that it spawns: what expires keeps on it must not get in the way."""
+    import pickle
+
+    recorder = Recorder(clock)
+    with expires(60, "train", recorder):
+        copy = pickle.loads(pickle.dumps(recorder))
+        with expires(30, "train", copy):
+            assert copy.due["train"] == clock.mono + 30
+    assert recorder.due == {}
 
 
 def test_a_client_that_stands_for_another_has_its_own_blocks(client: Recorder) -> None:

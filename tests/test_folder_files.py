@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leasetimer.directory import Folder
-from leasetimer.errors import LeaseUnreadable
+from leasetimer.errors import DirectoryUnusable, LeaseUnreadable
 from leasetimer.lease import PAGE
 
 NAME = "node1,42,train.lease"
@@ -161,6 +161,13 @@ def test_a_folder_that_vanishes_again_and_again_is_a_failure(monkeypatch: pytest
             publish(folder)
 
 
+def test_publish_into_a_root_that_is_a_file_names_the_root(folder: Folder) -> None:
+    """Not a temporary name that nobody has ever heard of."""
+    Path(folder.root).touch()
+    with pytest.raises(DirectoryUnusable, match=r"root can't be used: it is a file"):
+        publish(folder)
+
+
 # -- reading
 
 
@@ -271,3 +278,14 @@ def test_replacing_makes_the_folder_below(folder: Folder) -> None:
     folder.make()
     folder.replace("postmortem/x.json", b"{}")
     assert Path(folder.join("postmortem/x.json")).read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize("call", ["write", "rename"])
+def test_a_failed_replacement_leaves_nothing(monkeypatch: pytest.MonkeyPatch, folder: Folder, call: str) -> None:
+    """A full disk is not filled further by what could not be finished."""
+    folder.make()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, failing(errno.ENOSPC))
+        with pytest.raises(OSError, match="No space left"):
+            folder.replace("x.json", b"{}")
+    assert folder.names() == []

@@ -87,6 +87,19 @@ def test_a_status_written_half_way_is_never_taken(after: Status) -> None:
             assert lease in (read(SOUND), read(new))
 
 
+@pytest.mark.parametrize(
+    "after", [STATUS._replace(seq=8), STATUS._replace(held=False, seq=8)], ids=["renewed", "released"]
+)
+def test_a_status_written_half_way_reads_as_torn(after: Status) -> None:
+    """Torn is what is read again at once: a release caught half-way is no reason to report a bad file."""
+    new = write_lease(after, identity())
+    for split in range(WIDTH + 1):
+        for mixed in (new[:split] + SOUND[split:], SOUND[:split] + new[split:]):
+            if mixed not in (SOUND, new):
+                with pytest.raises(LeaseTorn):
+                    read(mixed)
+
+
 def test_a_status_over_another_identity_is_told() -> None:
     """The checksum ties the two lines together: a deadline never reaches another worker's name."""
     other = write_lease(STATUS, identity(scope="other"))
@@ -154,6 +167,17 @@ IMPOSSIBLE: dict[str, Sequence[object]] = {
 )
 def test_a_field_that_can_not_be_is_refused(field: str, value: object) -> None:
     """A wrong type is never converted, a number out of range is never clipped."""
+    with pytest.raises(LeaseUnreadable):
+        read(lease_saying(**{field: value}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("grace", 10**400), ("scope", "\ud800"), ("schema", True), ("schema", 1.0)],
+    ids=["huge grace", "half a surrogate", "true schema", "fractional schema"],
+)
+def test_a_field_made_to_trip_the_reader_is_refused(field: str, value: object) -> None:
+    """A file that somebody made on purpose is one bad file, not a failed turn of the server."""
     with pytest.raises(LeaseUnreadable):
         read(lease_saying(**{field: value}))
 

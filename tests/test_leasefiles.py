@@ -263,7 +263,6 @@ def test_a_lasting_wrong_checksum_is_told(machine: FakeMachine, files: LeaseFile
         files.verdict(NAME)
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 @pytest.mark.parametrize(
     ("old", "new"), [(b'"grace":10.0', b'"grace":' + b"1" * 400), (b'"scope":"train"', b'"scope":"\\ud800"')]
 )
@@ -287,7 +286,6 @@ def test_listing_tells_leases_from_what_is_none(machine: FakeMachine, files: Lea
     assert [name for name, _ in new] == [f".{NAME}.1f4.new"]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_moved_file_that_somebody_removed_hides_no_other(machine: FakeMachine, files: LeaseFiles) -> None:
     """What vanished from the folder does not keep the moved files that are left from being the lease."""
     leave_moved(machine, True, True)
@@ -296,7 +294,6 @@ def test_a_moved_file_that_somebody_removed_hides_no_other(machine: FakeMachine,
     assert files.verdict(NAME) is not None
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 @pytest.mark.parametrize("bad", ["removed", "garbage"])
 def test_the_lease_of_the_name_needs_no_moved_file(machine: FakeMachine, files: LeaseFiles, bad: str) -> None:
     """A moved file that vanished with a removed folder, or that somebody put there, keeps no lease from being read."""

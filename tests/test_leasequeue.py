@@ -133,7 +133,6 @@ def test_a_scan_is_done_in_slices(machine: Machine) -> None:
     assert len(machine.clock.waits) == waits
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_burst_of_events_is_done_in_slices(machine: Machine) -> None:
     """As many leases published at once don't hold up what is due either."""
     machine.get()

@@ -141,7 +141,6 @@ def test_zombies_are_dead(machine: Leasing) -> None:
     assert list(machine.leases.dead) == [worker.worker]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_worker_that_cannot_be_looked_at_counts_as_alive(machine: Leasing) -> None:
     """In doubt nothing of it is removed or recorded, and the other leases are looked at."""
     machine.worker().acquire("train", 5)
@@ -170,6 +169,24 @@ def test_a_lease_acted_on_is_not_acted_on_again(machine: Leasing) -> None:
     assert machine.overdue() == []
     worker.acquire("train", 5)
     assert len(machine.scan()) == 1
+
+
+def test_what_is_put_off_is_overdue_again_later(machine: Leasing) -> None:
+    """Only what was overdue is put off, and a renewal ends that."""
+    worker = machine.worker()
+    worker.acquire("train", 5)
+    worker.acquire("later", 8)
+    machine.scan()
+    machine.later(6)
+    assert machine.overdue() == [NAME]
+    machine.leases.dismiss(NAME)
+    machine.leases.put_off(worker.worker, machine.clock.mono + 10)
+    for lease in machine.scan():
+        machine.leases.expect(lease.name, machine.leases.due(lease))
+    machine.later(3)
+    assert machine.overdue() == [worker.name("later")]
+    machine.later(7)
+    assert machine.overdue() == [worker.name("later"), NAME]
 
 
 def test_leases_of_a_worker_being_reaped_are_left_alone(machine: Leasing) -> None:

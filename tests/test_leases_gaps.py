@@ -57,7 +57,6 @@ def test_a_gap_moves_what_a_renewal_before_it_wrote(machine: Leasing) -> None:
     assert machine.overdue() == [NAME]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_gap_moves_what_was_published_in_it_unseen(machine: Leasing) -> None:
     """A lease whose event the server has not seen when it wakes stood still as well."""
     machine.scan()

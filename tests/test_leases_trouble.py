@@ -140,7 +140,6 @@ def test_a_lease_that_cannot_be_read_when_due_is_tried_again(machine: Leasing) -
     assert machine.overdue() == [NAME]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_the_overdue_lease_comes_before_one_that_cannot_be_read(machine: Leasing) -> None:
     """A broken file of the same worker, due earlier, does not keep it from being reaped for the sound one."""
     worker = machine.worker()

@@ -293,3 +293,11 @@ def test_a_file_system_that_is_always_slow_does_not_hold_the_worker(
     with expires(10, "train", machine.client(tmp_path)):
         assert only(tmp_path).status.held
     assert 1 < len(seen) <= 3
+
+
+def test_what_remains_is_what_was_written(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the last of the tries was slow: a block must not believe that it has longer than its lease."""
+    slowed(monkeypatch, machine, "publish", [], 2.0)
+    monkeypatch.setattr("leasetimer.block.monotonic", machine.clock.monotonic)
+    with expires(10, "train", machine.client(tmp_path)) as lease:
+        assert machine.clock.mono + lease.remaining == pytest.approx(only(tmp_path).status.deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 import leasetimer.ledger
 from fakes import FakeClock
+from leasetimer import LeaseTimerClient
+from leasetimer.directory import Folder
 from leasetimer.ledger import MOST_IDLE
 from leasetimer.names import moved_name
 from ledgers import (
@@ -19,6 +22,7 @@ from ledgers import (
     full,
     leases,
     names,
+    only,
     open_files,
     publishes,
 )
@@ -109,6 +113,35 @@ def test_at_exit_released_leases_are_removed_and_held_ones_stay(machine: Machine
 
 
 # -- threads
+
+
+def test_clients_made_at_once_by_two_threads_share_their_leases(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one would write over the other's files, whose deadlines then stand nowhere: a worker nobody wakes."""
+    both = threading.Barrier(2)
+    make = Folder.__init__
+
+    def slowly(self: Folder, root: str, host: str) -> None:
+        make(self, root, host)
+        try:
+            both.wait(0.3)
+        except threading.BrokenBarrierError:  # one at a time is fine, too
+            return
+
+    monkeypatch.setattr(Folder, "__init__", slowly)
+    clients: list[LeaseTimerClient] = []
+    threads = [threading.Thread(target=lambda: clients.append(machine.client(tmp_path))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    one, other = clients
+    one.acquire("train", machine.until(60))
+    other.acquire("train", machine.until(90))
+    one.release("train")
+    assert not only(tmp_path).status.held
+    assert open_files(tmp_path) == 1
 
 
 # -- everything at once

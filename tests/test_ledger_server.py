@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import FakeClock
+from leasetimer.directory import Folder
 from leasetimer.errors import NoServer
-from leasetimer.ledger import SERVER_CHECK_INTERVAL
+from leasetimer.lookout import LOOK_INTERVAL
 from ledgers import (
     HOST,
     Machine,
+    around,
     leases,
     only,
 )
@@ -64,7 +67,7 @@ def test_where_nobody_serves_it_warns_once(machine: Machine, tmp_path: Path, cap
     for client in (machine.client(tmp_path), machine.client(tmp_path)):
         for scope in ("one", "two"):
             client.acquire(scope, machine.until(60))
-            machine.clock.jump(10 * SERVER_CHECK_INTERVAL)
+            machine.clock.jump(10 * LOOK_INTERVAL)
     assert warnings(caplog) == [f"no live server, nobody will reap: host={HOST} dir={tmp_path}"]
     assert set(leases(tmp_path)) == {"one", "two"}
 
@@ -109,9 +112,22 @@ def test_a_required_server_that_has_gone_is_missed_by_the_next_publish(machine: 
     client.acquire("one", machine.until(60))
     (tmp_path / HOST / "server.json").unlink()
     client.acquire("two", machine.until(60))
-    machine.clock.jump(SERVER_CHECK_INTERVAL)
+    machine.clock.jump(LOOK_INTERVAL)
     with pytest.raises(NoServer):
         client.acquire("three", machine.until(60))
+
+
+def test_a_required_server_that_has_gone_is_missed_by_an_acquire_in_place(machine: Machine, tmp_path: Path) -> None:
+    """A dead server clears nothing, so every later acquire is in place: it must not go unguarded for ever."""
+    serve(machine, tmp_path)
+    client = machine.client(tmp_path, require_server=True)
+    client.acquire("train", machine.until(60))
+    client.release("train")
+    (tmp_path / HOST / "server.json").unlink()
+    machine.clock.jump(LOOK_INTERVAL)
+    with pytest.raises(NoServer):
+        client.acquire("train", machine.until(60))
+    assert not only(tmp_path).status.held
 
 
 def test_a_required_server_that_is_missing_is_only_said_where_it_only_warns(
@@ -121,3 +137,34 @@ def test_a_required_server_that_is_missing_is_only_said_where_it_only_warns(
     machine.client(tmp_path, require_server=True, on_error="warn").acquire("train", machine.until(60))
     assert len(warnings(caplog)) == 1
     assert leases(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")], ids=repr
+)
+def test_a_presence_that_can_not_be_read_does_not_stop_a_worker(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """It is only a hint: the lease is written, and a server that is there will see it."""
+
+    def read(real: Callable[..., object], folder: Folder, name: str) -> object:
+        raise error
+
+    around(monkeypatch, "read", read)
+    machine.client(tmp_path).acquire("train", machine.until(60))
+    assert only(tmp_path).status.held
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"pid": Infinity}', "[" * 4000, '{"pid": 1e400}', '{"monotonic": "5"}', '{"pid": [5]}', '{"monotonic": null}'],
+    ids=["infinite pid", "deep", "huge pid", "text for a time", "list for a pid", "no time"],
+)
+def test_a_presence_made_to_trip_the_reader_does_not_stop_a_worker(machine: Machine, tmp_path: Path, text: str) -> None:
+    """Whoever may write into the folder could else stop every worker of the host."""
+    serve(machine, tmp_path)
+    file = tmp_path / HOST / "server.json"
+    sound = json.loads(file.read_text())
+    file.write_text(text if text.startswith("[") else json.dumps(sound)[:-1] + "," + text[1:])
+    machine.client(tmp_path).acquire("train", machine.until(60))
+    assert only(tmp_path).status.held

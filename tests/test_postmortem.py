@@ -102,7 +102,6 @@ def test_record_that_cannot_be_read_was_not_told(machine: FakeMachine) -> None:
     assert not about.told_before(machine.folder)
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_any_signal_has_a_name(machine: FakeMachine) -> None:
     """Real-time signals, too, which have none in Python's table."""
     about = incident(machine)

@@ -18,7 +18,7 @@ import pytest
 from leasetimer import process
 from leasetimer.errors import BadValue
 from leasetimer.lease import Worker
-from leasetimer.process import PROCESSES, Processes, check_host, host_id, identify
+from leasetimer.process import PROCESSES, Processes, Stat, check_host, host_id, identify
 
 NOBODY = 65534
 SYS_EXIT = {"x86_64": 60, "aarch64": 93}
@@ -221,6 +221,20 @@ def test_a_process_of_another_user_is_seen_but_not_signalled() -> None:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert sleeper.poll() is None
+
+
+@pytest.mark.real
+def test_a_process_that_can_not_be_looked_at_leaves_no_descriptor() -> None:
+    """A server that is short of descriptors must not lose one more with every try."""
+
+    class Short(Processes):
+        def stat(self, pid: int) -> Stat | None:
+            raise OSError(24, "Too many open files")
+
+    before = descriptors()
+    with pytest.raises(OSError, match="Too many open files"):
+        Short().open(Worker("node1", "b", 1, os.getpid(), 1))
+    assert descriptors() == before
 
 
 FAMILY = """

@@ -45,7 +45,6 @@ def test_worker_that_outlives_its_grace_is_killed(machine: FakeMachine) -> None:
     assert machine.clock.mono - begun == pytest.approx(10)
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_real_time_signal_is_followed_by_sigkill(machine: FakeMachine) -> None:
     """A signal that has no name in Python's table is sent once, told as RTMIN does, and followed up all the same."""
     worker = machine.worker(signal=signal.SIGRTMIN + 1, grace=1)
@@ -234,7 +233,6 @@ def test_released_while_dying_is_reaped(machine: FakeMachine) -> None:
     assert outcome(reap) == ("reaped", ["SIGTERM"])
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_descendant_that_is_the_server_is_left_out(machine: FakeMachine) -> None:
     """A server that its worker started does not kill itself with the worker's tree."""
     worker = machine.worker(tree=True)

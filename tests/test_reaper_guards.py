@@ -150,6 +150,7 @@ def test_a_server_that_stood_still_before_the_signal_postpones(machine: FakeMach
     slow(machine, 30)
     assert not reap.run()
     assert worker.process.signals == []
+    assert reap.lost == pytest.approx(30)
 
 
 def test_a_server_that_stood_still_while_it_asked_for_the_process_postpones(machine: FakeMachine) -> None:

@@ -84,7 +84,6 @@ def test_a_lease_stands_until_its_record_does(host: FakeHost) -> None:
     assert (host.outcomes(), host.files()) == (["reaped"], [])
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_worker_that_lives_is_guarded_again_though_no_record_can_be_written(host: FakeHost) -> None:
     """A full disk must not end the guarding of a worker that recovered once."""
     worker = host.worker()

@@ -35,7 +35,6 @@ def full(host: FakeHost) -> None:
 # -- again and again
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 @pytest.mark.parametrize(
     ("outcome", "options"), [("observed", {"observe": True}), ("refused", {}), ("unkillable", {}), ("spared", {})]
 )
@@ -66,7 +65,6 @@ def test_what_was_told_is_not_told_again(make: Make) -> None:
     assert host.server.counters["observed"] == 2
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_spared_worker_is_reaped_once_its_debugger_is_gone(host: FakeHost) -> None:
     """It is tried again each max_interval."""
     worker = host.worker()
@@ -80,7 +78,6 @@ def test_spared_worker_is_reaped_once_its_debugger_is_gone(host: FakeHost) -> No
     assert worker.process.signals == [KILL]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_postponed_reap_is_tried_again_each_second(host: FakeHost) -> None:
     """What can't be decided now is decided later, without a busy loop in between."""
     worker = host.worker()
@@ -116,7 +113,6 @@ def test_a_reap_that_raises_is_tried_again(host: FakeHost) -> None:
     assert worker.process.signals == [KILL]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_reap_without_a_thread_is_tried_again(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit of processes does not make a worker count as being reaped for ever."""
     worker = host.worker()
@@ -133,7 +129,6 @@ def test_a_reap_without_a_thread_is_tried_again(host: FakeHost, monkeypatch: pyt
     assert worker.process.signals == [KILL]
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_worker_held_up_with_its_reap_gets_the_time_again(host: FakeHost) -> None:
     """A file system that held up the last read held up the worker's renewal, too."""
     worker = host.worker()
@@ -153,7 +148,6 @@ def test_worker_held_up_with_its_reap_gets_the_time_again(host: FakeHost) -> Non
     assert worker.process.signals == []
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_a_broken_sibling_protects_nobody(host: FakeHost) -> None:
     """A worker whose other lease can't be read any more is reaped for the sound one."""
     worker = host.worker()
@@ -270,7 +264,6 @@ def test_actions_run_off_the_loop(make: Make, dead: bool) -> None:
 # -- poison
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -89,7 +89,6 @@ def test_following_the_same_folder_again_changes_nothing(folder: Path, watcher: 
     assert list(observer.emitters) == before
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 @pytest.mark.parametrize("how", ["another inode", "the same inode"])
 def test_a_folder_removed_and_made_again_is_watched_again(folder: Path, watcher: Watcher, seen: Seen, how: str) -> None:
     """Also where the file system gives it the inode of the one before, as ext4 does: that was silently not watched."""
@@ -122,7 +121,6 @@ def test_no_folder_is_no_events(watcher: Watcher) -> None:
     assert not watcher.follow(None)
 
 
-@pytest.mark.xfail(strict=False, reason="known bug")
 def test_where_inotify_can_give_no_watch_it_says_so_once(
     folder: Path, watcher: Watcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -88,6 +88,21 @@ def test_a_forked_child_takes_leases_of_its_own(root: Path) -> None:
         assert only(root).status.deadline < time.monotonic() + 61
 
 
+def test_a_block_entered_before_a_fork_can_not_renew_the_childs_own(root: Path) -> None:
+    """The parent's block is not one of the child's, whatever the scopes are called."""
+    with expires(60, "train") as outer:
+
+        def work() -> None:
+            with expires(600, "train"):
+                deadline = time.monotonic() + 600
+                with pytest.raises(RuntimeError, match="not held"):
+                    outer.renew(10)
+                mine = next(lease for lease in every_lease(root) if lease.worker.pid == os.getpid())
+                assert mine.status.deadline > deadline - 5
+
+        in_child(work)
+
+
 def test_a_child_forked_while_a_thread_holds_the_lock_works(root: Path) -> None:
     """The thread is not in the child, and would never let go of it there."""
     client = LeaseTimerClient()
@@ -161,6 +176,17 @@ def test_a_multiprocessing_child_needs_only_the_environment(root: Path, method: 
 def _given(client: LeaseTimerClient) -> None:
     with expires(60, "given", client):
         _spawned("its own")
+
+
+def test_a_client_may_be_handed_to_a_spawned_child(root: Path) -> None:
+    """As the queue pair's may, also in the middle of a block: the child holds its own leases there."""
+    client = LeaseTimerClient()
+    with expires(60, "parent", client):
+        child = multiprocessing.get_context("spawn").Process(target=_given, args=(client,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert leases(root)["parent"].status.held
 
 
 # -- ends

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -103,6 +104,31 @@ def test_tasks_in_one_scope(root: Path) -> None:
     assert not only(root).status.held
 
 
+def test_a_signal_handler_may_use_it(root: Path) -> None:
+    """A real signal, thousands of times, in the middle of whatever is done: nothing deadlocks or stays held."""
+    handled: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})  # Python runs a handler again in the middle of itself
+        with expires(60, "handler"):
+            handled.append(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            with expires(60, "main") as lease:
+                lease.renew()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(handled) > 100
+    assert not any(lease.status.held for lease in leases(root).values())
+    assert open_files(root) == 2
+
+
 # -- disks and directories
 
 
@@ -136,6 +162,21 @@ def test_a_full_disk_raises_and_leaves_what_is_held_in_force(root: Path) -> None
             with expires(60, "new"):
                 assert set(leases(root)) == {"held", "new"}
         assert not leases(root)["held"].status.held
+        LeaseTimerClient().close()
+
+
+@AS_ROOT
+def test_a_failed_inner_block_on_a_full_disk_does_not_keep_the_outer_one_from_renewing(root: Path) -> None:
+    """What can be written in place still is: the file that stands is the one whose descriptor is kept."""
+    with mounted(root, "64k"):
+        with expires(60, "held") as lease:
+            fill(root)
+            with pytest.raises(OSError, match="No space left on device"), expires(10, "held"):
+                pytest.fail("the block ran")
+            assert only(root).status.deadline > time.monotonic() + 50
+            lease.renew(90)
+            assert only(root).status.deadline > time.monotonic() + 80
+        assert not only(root).status.held
         LeaseTimerClient().close()
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _timer_client: TimerClient | None = None
-_scopes_by_caller: dict[tuple[CodeType, int], str] = {}
+# By identity, kept alive: equal code may be of another file, and hashing code takes longer than all the rest.
+_scopes_by_caller: dict[tuple[int, int], tuple[str, CodeType]] = {}
 _NUMBERS = frozenset([int, float])
 _MOST_CALLERS = 4096  # or code made by exec, again and again, would be kept alive for ever
 
@@ -56,11 +57,10 @@ class expires:  # noqa: N801 - the contract's own name
         if scope is None:
             self._named = False
             frame = sys._getframe(1)
-            caller = (frame.f_code, frame.f_lasti)
             try:
-                self._scope = _scopes_by_caller[caller]
+                self._scope = _scopes_by_caller[id(frame.f_code), frame.f_lasti][0]
             except KeyError:
-                self._scope = _name_caller(caller, frame.f_lineno)
+                self._scope = _name_caller(frame.f_code, frame.f_lasti, frame.f_lineno)
         else:
             self._named = True
             self._scope = scope
@@ -68,7 +68,9 @@ class expires:  # noqa: N801 - the contract's own name
     def __enter__(self) -> expires:
         client = self._client
         if client is None:
-            client = _timer_client or _from_environment()
+            client = _timer_client
+            if client is None:
+                client = _from_environment()
         after = self._after
         if not (after.__class__ in _NUMBERS and 0 < after <= LONGEST):
             check_after(after)
@@ -82,30 +84,33 @@ class expires:  # noqa: N801 - the contract's own name
         with uses.lock:
             if self._uses is not None:
                 raise RuntimeError(f"this block is already entered: scope={scope!r}; make another expires for another")
-            deadline = monotonic() + after
-            others = uses.open.get(scope)
+            self.deadline = monotonic() + after
             try:
-                if others is None:
-                    self.deadline = deadline + uses.hold(client, scope, deadline, 1)
-                    uses.open[scope] = [self]
-                else:
-                    self.deadline = deadline + uses.hold(client, scope, min(deadline, uses.earliest(scope)), 1)
-                    others.append(self)
+                # Open before the client is told: a signal handler in between finds it, and keeps its deadline.
+                uses.open.setdefault(scope, []).append(self)
                 self._uses, self._holder = uses, client
-            except Exception:
-                raise
-            except BaseException:  # a signal handler's, just after the write: nobody will leave this block
-                self._undo(uses, client)
+                self.deadline += uses.hold(client, scope, uses.earliest(scope), 1)
+            except BaseException as error:  # nobody will leave this block
+                self._uses = None
+                self._undo(uses, client, told=not isinstance(error, Exception))
                 raise
         return self
 
-    def _undo(self, uses: Uses[Any], client: TimerClient) -> None:
-        mine = uses.open.get(self._scope, [])
+    def _undo(self, uses: Uses[Any], client: TimerClient, *, told: bool) -> None:
+        """Take this block back. ``told``: a signal handler raised, so the client may or may not know of it."""
+        scope = self._scope
+        mine = uses.open.get(scope, [])
         if self in mine:
             mine.remove(self)
-        if not mine:
-            uses.open.pop(self._scope, None)
-            uses.drop(client, self._scope)
+        try:
+            if mine:
+                uses.hold(client, scope, uses.earliest(scope), 0)
+            else:
+                uses.open.pop(scope, None)
+                if told:
+                    uses.drop(client, scope)
+        except Exception as failure:  # noqa: BLE001 - logged; the first failure is the one to raise
+            log.error("block not undone", scope=scope, error=repr(failure))
 
     def __exit__(
         self,
@@ -123,10 +128,8 @@ class expires:  # noqa: N801 - the contract's own name
                 return  # entered before a fork, left in the child: the parent's to release
             try:
                 if len(mine) == 1:
-                    try:
-                        uses.drop(client, scope)
-                    finally:
-                        del uses.open[scope]
+                    del uses.open[scope]  # first: a signal handler in the middle of the drop may open it anew
+                    uses.drop(client, scope)
                 else:
                     before = uses.earliest(scope)
                     mine.remove(self)
@@ -136,9 +139,9 @@ class expires:  # noqa: N801 - the contract's own name
             except Exception as failure:
                 if error is None:
                     raise  # the lease may still be in force: the worker must know
-                log.error("release failed", scope=scope, error=repr(failure), block=repr(error))
+                log.error("release failed", scope=scope, error=repr(failure), block=type(error).__name__)
             except BaseException:  # a signal handler's, perhaps just before the write
-                self._undo(uses, client)
+                self._undo(uses, client, told=True)
                 raise
 
     async def __aenter__(self) -> expires:
@@ -162,13 +165,18 @@ class expires:  # noqa: N801 - the contract's own name
         """
         after = self._after if after is None else check_after(after)
         uses, scope = self._uses, self._scope
-        if uses is None or scope not in uses.open:
+        if uses is None:
             raise RuntimeError(f"not held: scope={scope!r}; renew works inside its block")
         with uses.lock:
-            mine = uses.open[scope]
-            deadline = monotonic() + after
-            others = min([use.deadline for use in mine if use is not self], default=deadline)
-            self.deadline = deadline + uses.hold(self._holder, scope, min(deadline, others), 0)
+            mine = uses.open.get(scope, ())
+            if self not in mine:  # entered before a fork: the parent's
+                raise RuntimeError(f"not held: scope={scope!r}; renew works inside its block")
+            before, self.deadline = self.deadline, monotonic() + after
+            try:
+                self.deadline += uses.hold(self._holder, scope, uses.earliest(scope), 0)
+            except BaseException:
+                self.deadline = before
+                raise
 
     @property
     def scope(self) -> str:
@@ -189,10 +197,11 @@ class expires:  # noqa: N801 - the contract's own name
         return self.remaining <= 0
 
 
-def _name_caller(caller: tuple[CodeType, int], line: int) -> str:
+def _name_caller(code: CodeType, place: int, line: int) -> str:
     if len(_scopes_by_caller) >= _MOST_CALLERS:
         _scopes_by_caller.clear()
-    scope = _scopes_by_caller[caller] = f"{caller[0].co_filename}#{line}"
+    scope = f"{code.co_filename}#{line}"
+    _scopes_by_caller[id(code), place] = scope, code
     return scope
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -27,9 +28,21 @@ def guarded(function: F, block: Callable[[], expires]) -> F:
 
         @functools.wraps(function)
         async def stream(*args: Any, **kwargs: Any) -> Any:
-            async with block():
-                async for item in function(*args, **kwargs):
-                    yield item
+            async with block(), aclosing(function(*args, **kwargs)) as inner:
+                step = inner.asend(None)  # "yield from", which async generators have not
+                while True:
+                    try:
+                        item = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - thrown in, and passed on
+                        step = inner.athrow(error)
+                    else:
+                        step = inner.asend(sent)
 
         return cast(F, stream)
     if inspect.isgeneratorfunction(function):

@@ -93,23 +93,25 @@ class Folder:
         try:
             os.rename(path, new)
         except OSError:
-            # Done but reported failed, as FUSE and retried NFS requests may? Then the name is this very file.
-            try:
-                done = os.stat(new).st_ino == os.fstat(fd).st_ino
-            except OSError:
-                done = False
-            if not done:
+            if not self.shows(new, fd):  # done but reported failed, as FUSE and retried NFS requests may?
                 raise
+
+    def shows(self, name: str, fd: int) -> bool:
+        """Whether the name is the very file that the descriptor holds; False where that can't be told."""
+        try:
+            return os.path.samestat(os.stat(self.join(name)), os.fstat(fd))
+        except OSError:
+            return False
 
     def _create(self, temporary: str) -> tuple[int, str]:
         path = self.join(temporary)
         for made in (False, True, True):
             try:
                 return os.open(path, _CREATE, 0o644), path
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 if made:
                     raise
-                self.make()
+                self.make()  # says what is wrong with ROOT, if it can't
             except FileExistsError:  # left by a publish of this very process that failed half-way
                 self.remove(temporary)
         return os.open(path, _CREATE, 0o644), path
@@ -123,8 +125,8 @@ class Folder:
         except FileNotFoundError:
             return []
 
-    def read(self, name: str) -> Content:
-        """A fresh look at a file, of a page and a byte at most. Never follows a link, never blocks on a FIFO.
+    def read(self, name: str, most: int = PAGE) -> Content:
+        """A fresh look at a file, of ``most`` bytes and one at most. Never follows a link, never blocks on a FIFO.
 
         Raises ``FileNotFoundError``, ``LeaseUnreadable`` for what is no plain file of one name, or another ``OSError``.
         """
@@ -140,7 +142,7 @@ class Folder:
                 raise LeaseUnreadable("not a regular file")
             if found.st_nlink > 1:
                 raise LeaseUnreadable(f"a hard link, {found.st_nlink} names for one file")
-            return Content(os.read(fd, PAGE + 1), found.st_uid, found.st_ino)
+            return Content(os.read(fd, most + 1), found.st_uid, found.st_ino)
         finally:
             os.close(fd)
 
@@ -164,7 +166,7 @@ class Folder:
         """Unlink a name; nothing happens if it is gone."""
         try:
             os.unlink(self.join(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
 
     def parts(self) -> list[tuple[str, int]]:
@@ -184,10 +186,14 @@ class Folder:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            _write_all(fd, data)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+            try:
+                _write_all(fd, data)
+            finally:
+                os.close(fd)
+            os.rename(temporary, path)
+        except BaseException:
+            self.remove(temporary)
+            raise
 
 
 def make_root(root: str) -> None:

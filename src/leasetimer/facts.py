@@ -41,7 +41,7 @@ LONGEST_VALUE = 128
 
 def facts(argv: Iterable[str], environ: Mapping[str, str]) -> dict[str, Any]:
     """The facts of a worker with that command line and environment, as they stand in its lease."""
-    told = {"argv": list(argv), "rank": _picked(RANK, environ), "slurm": _picked(SLURM, environ)}
+    told = {"argv": [str(word) for word in argv], "rank": _picked(RANK, environ), "slurm": _picked(SLURM, environ)}
     return told | _picked({"run": RUN}, environ)
 
 

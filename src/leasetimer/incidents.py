@@ -12,13 +12,15 @@ from typing import Any
 
 from . import log
 from .clock import Clock
-from .lease import Lease, Worker
+from .lease import Worker
 from .leasefiles import LeaseFiles
 from .leases import LOOK_AGAIN, Leases
 from .postmortem import Incident, Recorder, obituary
 from .process import Processes
 from .reaper import Reap, Rules
 
+ENDED = ("reaped", "gone", "abandoned")
+"""Outcomes after which the worker is no more."""
 Action = Callable[[dict[str, Any]], None]
 """What else is done about an incident: it is handed the record once the outcome is known, in a thread of its own."""
 
@@ -67,16 +69,16 @@ class Incidents:
     def stop(self, timeout: float) -> None:
         """Give reaps under way, and then records not yet written, ``timeout`` seconds each."""
         end = self._clock.monotonic() + timeout
-        for thread in list(self._threads):
+        for thread in self._threads - {threading.current_thread()}:  # an action may be what stops the server
             thread.join(max(0.0, end - self._clock.monotonic()))
         if not self._recorder.stop(timeout):
             log.error("records not written before the end", dir=self._files.folder.path)
 
-    def reap(self, worker: Worker) -> None:
-        """Reap that worker, in a thread of its own."""
+    def reap(self, worker: Worker) -> bool:
+        """Reap that worker, in a thread of its own; False if none can be had."""
         held = [lease for lease in self._leases.of(worker) if lease.status.held]
         if not held:
-            return
+            return True
         first, *others = held
         due = self._leases.deadline(first)
         incident = Incident(first, "pending", self._clock, overdue=self._clock.monotonic() - due, others=others)
@@ -90,51 +92,65 @@ class Incidents:
             processes=self._processes,
             publish=self._recorder.publish,
         )
-        self._leases.busy.add(worker)
-        self._spawn(partial(self._run, reap))
+        return self._begin({worker}, f"leasetimer-reap-{worker.pid}", partial(self._run, reap))
 
-    def _spawn(self, job: Callable[[], None]) -> None:
+    def _begin(self, workers: set[Worker], name: str, job: Callable[[], None]) -> bool:
+        """Do that in a thread of its own; whether one could be had. These workers are busy until it is settled."""
+
         def run() -> None:
             try:
                 job()
             finally:
-                self._threads.discard(thread)
+                self._threads.discard(threading.current_thread())
 
-        thread = threading.Thread(target=run, name="leasetimer-incident", daemon=True)
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._leases.busy |= workers
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # a limit of processes; or these workers would be busy for ever
+            log.error("no thread to be had, tried again", name=name, error=error)
+            self._leases.busy -= workers
+            self._threads.discard(thread)
+            return False
+        return True
 
     def _run(self, reap: Reap) -> None:
         try:
-            decided = reap.run()
+            if reap.run():
+                self._conclude(reap.incident)
+                return
         except Exception:  # noqa: BLE001 - logged; or the worker would count as being reaped for ever
             log.error("reap failed, tried again", trace=True, worker=reap.worker)
-            decided = False
-        if decided:
-            self._conclude(reap.incident)
-        else:
-            self._later(lambda: self._release(reap.lease, self._clock.monotonic() + LOOK_AGAIN))
+        # Whatever held up this reap held up the worker as well: it gets as much time again.
+        again = self._clock.monotonic() + LOOK_AGAIN + reap.lost
+        self._later(partial(self._release, reap.worker, again))
 
     def bury(self, boot: str) -> None:
         """Record and clear the leases of the dead; ``boot`` is this one."""
         dead, self._leases.dead = self._leases.dead, {}
+        if not dead:
+            return
         now = self._clock.monotonic()
         incidents = []
         for worker, leases in dead.items():
-            held = sorted(leases, key=lambda lease: lease.status.deadline)
+            known = [lease for lease in self._leases.of(worker) if lease.status.held]
+            named = {lease.name: lease for lease in [*known, *leases]}
+            held = sorted(named.values(), key=lambda lease: lease.status.deadline)
             if worker.boot == boot:
                 overdue, why = now - self._leases.deadline(held[0]), "its worker is dead"
             else:
                 overdue, why = -1.0, "its worker ran before this machine's last boot"
-            incident = obituary(held, why, overdue, self._clock)
-            self._leases.busy.add(worker)
-            incidents.append(incident)
-        if incidents:
-            self._spawn(partial(self._conclude_all, incidents))
+            incidents.append(obituary(held, why, overdue, self._clock))
+        self._begin(set(dead), "leasetimer-bury", partial(self._conclude_all, incidents))
 
     def _conclude_all(self, incidents: list[Incident]) -> None:
         for incident in incidents:
-            self._conclude(incident)
+            try:
+                self._conclude(incident)
+            except Exception:  # noqa: BLE001 - logged; the others are buried all the same, this one at the next scan
+                log.error("burying failed, tried again", trace=True, worker=incident.lease.worker)
+                self._later(partial(self._leases.busy.discard, incident.lease.worker))
 
     def _conclude(self, incident: Incident) -> None:
         """The outcome is known: publish the record, do what else is to be done, and only then let go of the leases."""
@@ -144,12 +160,16 @@ class Incidents:
             return
         self._later(lambda: self.counters.update([incident.outcome]))
         log.warning("incident", **incident.summary())
+        if incident.outcome in ENDED:
+            self._recorder.publish(incident, settle)
+        else:
+            self._recorder.publish(incident)
+            settle()  # the worker lives: its leases are guarded again, also while no record can be written
         for action in self._actions:
             try:
                 action(incident.fields)
             except Exception:  # noqa: BLE001 - logged; somebody else's code
                 log.error("action failed", trace=True, action=action, scope=incident.lease.scope)
-        self._recorder.publish(incident, settle)
 
     # -- in the loop's thread again
 
@@ -164,19 +184,19 @@ class Incidents:
 
     def _settle(self, incident: Incident) -> None:
         lease, worker, outcome = incident.lease, incident.lease.worker, incident.outcome
-        if outcome in ("reaped", "gone", "abandoned"):
+        if outcome in ENDED:
             self._leases.busy.discard(worker)
             for gone in [incident.lease, *incident.others, *self._leases.of(worker)]:
                 self._leases.remove(gone)
             self._look_at({gone.name for gone in [incident.lease, *incident.others]})
             return
-        if outcome != "recovered":
+        if outcome not in ("recovered", "spared"):
             self._leases.handled(lease)
-        self._release(lease, self._clock.monotonic() + self._spare_interval if outcome == "spared" else None)
+        self._release(worker, self._clock.monotonic() + self._spare_interval if outcome == "spared" else None)
 
-    def _release(self, lease: Lease, again: float | None) -> None:
-        """The reap is over and the worker lives: guard its leases again."""
-        self._leases.busy.discard(lease.worker)
-        self._look_at(self._leases.names(lease.worker))
+    def _release(self, worker: Worker, again: float | None) -> None:
+        """The reap is over and the worker lives: guard its leases again, what is overdue not before ``again``."""
+        self._leases.busy.discard(worker)
         if again is not None:
-            self._leases.unhandled(lease, again)
+            self._leases.put_off(worker, again)
+        self._look_at(self._leases.names(worker))

@@ -6,14 +6,13 @@ write caught half-way, a flipped bit and a status under somebody else's identity
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from .clock import LONGEST
-from .errors import LeaseNewer, LeaseTorn, LeaseUnreadable
-from .names import file_name, fit_scope, split_name
+from .errors import BadValue, LeaseNewer, LeaseTorn, LeaseUnreadable
+from .names import check_scope, file_name, fit_scope, split_name
 
 SCHEMA = 1
 PAGE = 4096
@@ -150,7 +149,7 @@ def read_status(data: bytes) -> Status:
     """
     line = _STATUS_LINE.fullmatch(data[:WIDTH])
     if not line:
-        raise LeaseUnreadable(f"no status line in {data[:40]!r}")
+        raise LeaseTorn(f"no status line in {data[:40]!r}")  # a release caught half-way may look so
     state, seq, count, since, expires, deadline, crc = line.groups()
     if crc32(data[: data.rindex(b',"crc"', 0, WIDTH)], crc32(data[WIDTH:])) != int(crc):
         raise LeaseTorn("wrong checksum")
@@ -191,7 +190,7 @@ def _read_identity(line: bytes) -> Identity:
     schema = fields.get("schema")
     if type(schema) is int and schema > SCHEMA:
         raise LeaseNewer(f"schema {schema} is newer than {SCHEMA}, which this version reads")
-    if schema != SCHEMA:
+    if type(schema) is not int or schema != SCHEMA:
         raise LeaseUnreadable(f"schema {schema!r} is none")
     try:
         worker = Worker(
@@ -202,11 +201,13 @@ def _read_identity(line: bytes) -> Identity:
             _of(fields, "start", int),
         )
         grace = _of(fields, "grace", (int, float))
+        if not 0 <= grace <= LONGEST:  # before float(), which an int of 400 digits overflows
+            raise LeaseUnreadable(f"grace {grace} is out of range")
         identity = Identity(
             worker,
             _of(fields, "timens", int),
             _of(fields, "uid", int),
-            _of(fields, "scope", str),
+            check_scope(_of(fields, "scope", str)),
             _of(fields, "signal", int),
             float(grace),
             _of(fields, "tree", bool),
@@ -214,10 +215,10 @@ def _read_identity(line: bytes) -> Identity:
         )
     except KeyError as missing:
         raise LeaseUnreadable(f"the identity lacks {missing}") from None
+    except BadValue as bad:
+        raise LeaseUnreadable(str(bad)) from None
     if not 0 < identity.signal < 65:
         raise LeaseUnreadable(f"signal {identity.signal} is none")
-    if not (math.isfinite(identity.grace) and 0 <= identity.grace <= LONGEST):
-        raise LeaseUnreadable(f"grace {identity.grace} is out of range")
     return identity
 
 

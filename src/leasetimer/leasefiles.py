@@ -6,8 +6,10 @@ here without it. Only a host's own server clears its leases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .directory import Folder
-from .errors import LeaseTorn
+from .errors import LeaseTorn, LeaseUnreadable
 from .lease import Lease, Worker, read_lease
 from .names import Dotted, split_dotted
 
@@ -47,18 +49,14 @@ class LeaseFiles:
                 named = [self._read(name, name)]
             except FileNotFoundError:
                 named = []
-            moved = self._moved.get(name)
-            if not moved:
+            if not self._moved.get(name):
                 return named
-            try:
-                read = [self._read(aside, name) for aside in sorted(moved)]
-            except FileNotFoundError:
-                continue  # it vanished under us: start over, the worker may have published anew
-            newest = {lease.worker: lease for lease in sorted(read, key=_seq)}
+            newest = {worker: files[-1][0] for worker, files in self._read_moved(name, named).items()}
             for lease in named:
                 newest.pop(lease.worker, None)
-            return [*newest.values(), *named]
-        return []
+            if newest or named:
+                return [*newest.values(), *named]
+        return []  # it vanished under us again and again, and the worker did not publish anew
 
     def verdict(self, name: str, worker: Worker | None = None) -> Lease | None:
         """That of ``worker``; without it, of the last who held it. None if there is none."""
@@ -75,6 +73,10 @@ class LeaseFiles:
                 tries -= 1
                 if not tries:
                     raise
+            except LeaseUnreadable:
+                raise
+            except Exception as error:  # anybody's bytes: they must not end the server's turn
+                raise LeaseUnreadable(f"{type(error).__name__}: {error}") from error
 
     def clear(self, name: str) -> Lease | None:
         """Clear a living worker's lease that was read as released. Returns one that turns out to be held after all.
@@ -105,14 +107,18 @@ class LeaseFiles:
             self._moved.setdefault(name, set()).add(aside)
         self._unlink(name, [file for _, file in self._read_moved(name).get(worker, ())])
 
-    def _read_moved(self, name: str) -> dict[Worker, list[tuple[Lease, str]]]:
-        """The moved files of a lease by worker, the lowest seq first."""
+    def _read_moved(self, name: str, named: Sequence[Lease] = ()) -> dict[Worker, list[tuple[Lease, str]]]:
+        """The moved files of a lease by worker, the lowest seq first; beside a ``named`` one only what can be read."""
         found: dict[Worker, list[tuple[Lease, str]]] = {}
         for file in sorted(self._moved.get(name, ())):
             try:
                 lease = self._read(file, name)
             except FileNotFoundError:
                 self._moved[name].discard(file)
+                continue
+            except LeaseUnreadable:
+                if not named:
+                    raise
                 continue
             found.setdefault(lease.worker, []).append((lease, file))
         for files in found.values():

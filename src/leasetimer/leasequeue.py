@@ -101,11 +101,11 @@ class LeaseQueue(RequestQueue):
                 self._failed = str(error)
                 log.error("folder not looked over, tried again", dir=self._folder.path, error=error)
         found: list[TimerRequest] = []
-        for source, most in ((self._news, size), (self._scanning, SLICE)):
+        for source, most in ((self._news, min(size, SLICE)), (self._scanning, SLICE)):
             for _ in range(min(most, len(source))):
                 lease = self._leases.look(source.popleft())
                 if lease is not None:
-                    found.append(LeaseRequest(lease, self._leases.deadline(lease)))
+                    found.append(LeaseRequest(lease, self._leases.due(lease)))
         return found
 
     def _interval(self) -> float:
@@ -121,9 +121,9 @@ class LeaseQueue(RequestQueue):
             place = self._folder.place()
         if self._watcher is None:
             return
-        before = self._watcher.place
+        before = self._watcher.watches
         self._events = self._watcher.follow(place)
-        if self._watcher.place != before:
+        if self._watcher.watches != before:
             self._scan_due = now  # what was published before the watch stood raised no event
 
     def _seen(self, name: str) -> None:

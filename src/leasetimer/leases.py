@@ -11,6 +11,7 @@ from . import log
 from .clock import Clock
 from .deadlines import Deadlines
 from .errors import LeaseUnreadable
+from .known import Known
 from .lease import Lease, Worker
 from .leasefiles import LeaseFiles
 from .names import split_name
@@ -23,23 +24,6 @@ SLACK = 1.0
 """Seconds added to a gap: those who stood still with the server are not all woken at once."""
 MISSED_SCANS = 2
 """Scans in a row that don't list a lease until it is forgotten: a name may be away for a moment."""
-
-
-class Known:
-    """What the server remembers of a lease between two reads of its file."""
-
-    __slots__ = ("handled", "lease", "missing", "shift")
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.shift = 0.0  # seconds that gaps have moved the deadline written with this seq
-        self.handled = -1  # the seq that was acted on already: one incident each
-        self.missing = 0
-
-    @property
-    def deadline(self) -> float:
-        """The deadline that counts, on the monotonic clock."""
-        return self.lease.status.deadline + self.shift
 
 
 class Leases:
@@ -81,9 +65,10 @@ class Leases:
         return [name for name, known in self._known.items() if known.lease.worker == worker]
 
     def of(self, worker: Worker) -> list[Lease]:
-        """The leases of that worker as last read, held or not, the earliest deadline first."""
+        """The leases of that worker as last read, held or not: first those just found overdue, each by deadline."""
         mine = [self._known[name] for name in self.names(worker)]
-        return [known.lease for known in sorted(mine, key=lambda known: known.deadline)]
+        mine.sort(key=lambda known: (known.lease.name not in self._overdue, known.deadline))
+        return [known.lease for known in mine]
 
     def deadline(self, lease: Lease) -> float:
         """The deadline that counts for a lease as read: what was written, moved by the gaps since."""
@@ -91,6 +76,11 @@ class Leases:
         if known is None or known.lease.status.seq != lease.status.seq:
             return lease.status.deadline
         return known.deadline
+
+    def due(self, lease: Lease) -> float:
+        """When that lease is to be acted on: at its deadline, or later where that was put off."""
+        known = self._known.get(lease.name)
+        return max(self.deadline(lease), known.again if known else 0.0)
 
     # -- looking
 
@@ -167,7 +157,11 @@ class Leases:
             return False
         alive = self._alive.get(worker)
         if alive is None:
-            alive = self._alive[worker] = self._processes.alive(worker)
+            try:
+                alive = self._alive[worker] = self._processes.alive(worker)
+            except OSError as error:  # in doubt it lives: nothing of it is removed
+                log.warning("worker not looked at", worker=worker, error=error)
+                return True
         return alive
 
     def _remember(self, lease: Lease) -> Known:
@@ -179,7 +173,7 @@ class Leases:
                 self.dead.setdefault(known.lease.worker, []).append(known.lease)
             known = self._known[lease.name] = Known(lease)
         elif known.lease.status.seq != lease.status.seq:
-            known.lease, known.shift = lease, 0.0
+            known.lease, known.shift, known.again = lease, 0.0, 0.0
         known.missing = 0
         return known
 
@@ -206,8 +200,8 @@ class Leases:
             lease = self._due(name)
             if lease is None:
                 continue
-            if (deadline := self.deadline(lease)) > now:
-                self._deadlines.put(name, deadline)
+            if (due := self.due(lease)) > now:
+                self._deadlines.put(name, due)
             else:
                 self._overdue[name] = lease
         if self._pace.gap:  # a read stood still: nothing that was decided counts before the gap is dealt with
@@ -239,26 +233,36 @@ class Leases:
         self._remember(lease).handled = lease.status.seq
         self.dismiss(lease.name)
 
-    def unhandled(self, lease: Lease, deadline: float) -> None:
-        """It is to be acted on again, at ``deadline`` on the monotonic clock."""
-        if known := self._known.get(lease.name):
-            known.handled = -1
-            self._deadlines.put(lease.name, deadline)
+    def put_off(self, worker: Worker, instant: float) -> None:
+        """What that worker has overdue now is not acted on before ``instant`` on the monotonic clock."""
+        now = self._clock.monotonic()
+        for name in self.names(worker):
+            if self._known[name].deadline <= now:
+                self._known[name].again = instant
 
     def shift(self, gap: float) -> None:
         """The server stood still for ``gap`` seconds: every deadline as it is on disk now moves by that, once."""
-        for name, known in list(self._known.items()):
+        names = set(self._known)
+        try:
+            names |= self._files.listed()[0]  # what was published meanwhile, and not seen yet, stood still as well
+        except OSError as error:
+            log.warning("folder not listed after standing still", dir=self._files.folder.path, error=error)
+        for name in names:
+            new = name not in self._known
             try:
                 lease = self._files.verdict(name)
             except (LeaseUnreadable, OSError) as error:
                 self._say(name, "lease not read after standing still", error)
                 lease = None
             self._pace.mark()
-            if lease is not None:
-                known = self._remember(lease)
+            if lease is not None and not self._doubt(lease):
+                self._remember(lease)
+            known = self._known.get(name)
+            if known is None:
+                continue
             known.shift += gap + SLACK
-            if self._overdue.pop(name, None) or name in self._deadlines:
-                self._deadlines.put(name, known.deadline)
+            if self._overdue.pop(name, None) or name in self._deadlines or new:
+                self._deadlines.put(name, max(known.deadline, known.again))
         log.warning("server stood still, deadlines moved", seconds=gap, leases=len(self._known))
 
     # -- clearing

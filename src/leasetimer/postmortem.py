@@ -21,6 +21,8 @@ from .names import split_name
 SCHEMA = 1
 Outcome = Literal["pending", "reaped", "gone", "abandoned", "recovered", "refused", "spared", "unkillable", "observed"]
 _OUTCOME = re.compile(rb'"outcome": "(\w+)"')
+LONGEST = 1 << 20
+"""Bytes of a record that are read, at most."""
 RETRY_INTERVAL = 1.0
 """Seconds until a record that could not be written is tried again."""
 
@@ -28,8 +30,8 @@ RETRY_INTERVAL = 1.0
 class Incident:
     """One incident, as it unfolds: what is known of it goes into ``fields``, which is the record.
 
-    ``at`` is when the lease ran out or, where it had not, when it was acquired: the same for whoever finds the same
-    incident again, so that a server that was killed in the middle is followed up in the same file.
+    Its file is named by the lease's expiration: the same for whoever finds the same incident again, so that a server
+    that was killed in the middle is followed up in the same file.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class Incident:
         status, worker = lease.status, lease.worker
         self.lease = lease
         self.others = others
+        self.before: list[Any] | None = None  # signals of a reap that was not seen through; looked up by the recorder
         self._clock = clock
-        at = status.since if overdue is None else status.expires
+        at = status.expires
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + f".{int(at % 1 * 1e3):03d}Z"
         self.name = f"{POSTMORTEM}/{stamp},{worker.pid},{split_name(lease.name)[2]}.json"
         self.fields: dict[str, Any] = {
@@ -70,9 +73,11 @@ class Incident:
 
     def signalled(self, number: int) -> None:
         """A signal was just sent."""
-        self.fields["signals"].append(
-            {"signal": number, "name": signal.Signals(number).name, "time": self._clock.now()}
-        )
+        try:
+            name = signal.Signals(number).name
+        except ValueError:  # a real-time one between the first and the last has no name there
+            name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
+        self.fields["signals"].append({"signal": number, "name": name, "time": self._clock.now()})
 
     def end(self, outcome: Outcome, reason: str | None = None) -> None:
         """What really happened, and why it was no more."""
@@ -94,7 +99,20 @@ class Incident:
 
     def record(self) -> bytes:
         """The record as it is now."""
-        return json.dumps(self.fields, indent=1, ensure_ascii=True).encode() + b"\n"
+        return _encoded(self.fields)
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def _signals_before(folder: Folder, name: str) -> list[Any]:
+    """The signals in a record that was left pending: by a server that was killed, or a reap that was put off."""
+    try:
+        record = json.loads(folder.read(name, most=LONGEST).data)
+        return list(record["signals"]) if record["outcome"] == "pending" else []
+    except (FileNotFoundError, LeaseUnreadable, ValueError, TypeError, KeyError):
+        return []
 
 
 def obituary(held: list[Lease], why: str, overdue: float, clock: Clock) -> Incident:
@@ -112,7 +130,7 @@ class Recorder:
     def __init__(self, folder: Folder, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
-        self._jobs: queue.SimpleQueue[tuple[str, bytes, Callable[[], None] | None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Incident, bytes, Callable[[], None] | None] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leasetimer-recorder", daemon=True)
 
@@ -122,7 +140,7 @@ class Recorder:
 
     def publish(self, incident: Incident, then: Callable[[], None] | None = None) -> None:
         """Write the record as it is now; call ``then``, from the thread, once it stands."""
-        self._jobs.put((incident.name, incident.record(), then))
+        self._jobs.put((incident, incident.record(), then))
 
     def stop(self, timeout: float) -> bool:
         """Write what is left, for ``timeout`` seconds at most; whether all of it stands."""
@@ -134,9 +152,9 @@ class Recorder:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            name, data, then = job
+            incident, data, then = job
             failed = False
-            while not self._write(name, data, failed):
+            while not self._write(incident, data, failed):
                 failed = True
                 if self._clock.wait(self._hurry, RETRY_INTERVAL):
                     break  # this process ends: the log line has the whole record, so nothing is lost with it
@@ -144,11 +162,17 @@ class Recorder:
                 if then:
                     then()
 
-    def _write(self, name: str, data: bytes, failed: bool) -> bool:
+    def _write(self, incident: Incident, data: bytes, failed: bool) -> bool:
         try:
-            self._folder.replace(name, data)
+            if incident.before is None:
+                incident.before = _signals_before(self._folder, incident.name)
+            if incident.before:
+                fields = json.loads(data)
+                fields["signals"] = incident.before + fields["signals"]
+                data = _encoded(fields)
+            self._folder.replace(incident.name, data)
         except OSError as error:
             if not failed:
-                log.error("record not written, tried again", file=name, error=error, record=data.decode())
+                log.error("record not written, tried again", file=incident.name, error=error, record=data.decode())
             return False
         return True

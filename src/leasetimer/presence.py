@@ -20,6 +20,11 @@ STALE_AFTER = 60.0
 """Seconds without a beat after which a server on this boot counts as hung: six beats that never came."""
 
 
+_KINDS = {"pid": int, "start": int, "boot": str, "uid": int, "beat": int} | dict.fromkeys(
+    ("time", "monotonic", "interval"), (int, float)
+)
+
+
 class Presence(NamedTuple):
     """What a server says of itself. Times in seconds; ``beat`` counts up; ``fields`` is all there is."""
 
@@ -51,8 +56,9 @@ def read_presence(folder: Folder) -> Presence | None:
         fields = json.loads(folder.read(PRESENCE).data)
         values = {key: fields[key] for key in Presence._fields if key not in ("serving", "fields")}
         presence = Presence(serving=fields["state"] == "serving", fields=fields, **values)
-        sound = int(presence.pid) > 1 and float(presence.monotonic) >= 0
-    except (FileNotFoundError, NotADirectoryError, LeaseUnreadable, ValueError, KeyError, TypeError):
+        sound = all(isinstance(fields[key], kind) for key, kind in _KINDS.items()) and presence.pid > 1
+        sound = sound and min(presence.monotonic, presence.time, presence.interval) >= 0
+    except (FileNotFoundError, NotADirectoryError, LeaseUnreadable, ValueError, KeyError, TypeError, RecursionError):
         return None
     return presence if sound else None
 

@@ -107,7 +107,11 @@ class Processes:
             pidfd = os.pidfd_open(worker.pid)
         except ProcessLookupError:
             return None
-        stat = self.stat(worker.pid)  # after the pidfd is open: what it holds can't change any more
+        try:
+            stat = self.stat(worker.pid)  # after the pidfd is open: what it holds can't change any more
+        except BaseException:
+            os.close(pidfd)
+            raise
         if stat is None or stat.start != worker.start:
             os.close(pidfd)
             return None

@@ -78,6 +78,11 @@ class Reap:
         """Whom it is about."""
         return self.lease.worker
 
+    @property
+    def lost(self) -> float:
+        """Seconds that this reap stood still."""
+        return self._pace.gap
+
     def run(self) -> bool:
         """Do it; whether it came to an outcome, which then stands in the incident. False: decide again."""
         try:
@@ -117,6 +122,8 @@ class Reap:
     def _refusal(self) -> str | None:
         """Why this server may not signal the worker on the word of this lease, if so."""
         uid = self._processes.uid(self.worker.pid)
+        if uid is None:
+            return None  # it went just now, and nothing that takes its pid can be hit
         owner, root = self.lease.owner, os.geteuid() == 0
         if not root and owner == self._owner:
             return None
@@ -130,6 +137,8 @@ class Reap:
 
     def _find_tree(self) -> None:
         for child in self._processes.descendants(self.worker):
+            if child.pid == os.getpid():
+                continue  # started by the worker: a server does not kill itself
             process = self._processes.open(child)
             if process is not None:
                 self._tree.append((child, process))
@@ -151,6 +160,9 @@ class Reap:
             return self._spared_by_release(process)
         if self._wait(process, KILL_PATIENCE):
             return self._reaped()
+        if process.gone(0):
+            left = [child.pid for child, member in self._tree if not member.gone(0)]
+            return "reaped", f"descendants still there {KILL_PATIENCE:.0f} s after SIGKILL: {left}"
         state = self._processes.describe(self.worker.pid)
         self.incident.fields["process"] = state
         return "unkillable", f"still there {KILL_PATIENCE:.0f} s after SIGKILL, in state {state.get('state')}"
@@ -168,6 +180,7 @@ class Reap:
             try:
                 process.signal(number)
                 self.incident.signalled(number)
+                self._publish(self.incident)  # or a server after this one would not know of it
             except ProcessLookupError:
                 log.debug("worker gone before the signal", worker=self.worker)
             self._signal_tree(number)

@@ -102,7 +102,7 @@ class LeaseTimerServer(TimerServer):
             self.begin()
             super().start()
         except BaseException:
-            self._exclusive.free()
+            self.end()
             raise
 
     def begin(self) -> None:
@@ -110,7 +110,7 @@ class LeaseTimerServer(TimerServer):
         self.folder.make()
         for name, pid in self.folder.parts():
             if self._processes.stat(pid) is None:
-                self.folder.remove(name)
+                self._sweep(name)
         self._processes.prepare()
         self._queue.start()
         self._incidents.start()
@@ -119,6 +119,12 @@ class LeaseTimerServer(TimerServer):
         owner = self.folder.owner(PRESENCE)
         if owner is not None:
             self._incidents.owner = owner
+
+    def _sweep(self, name: str) -> None:
+        try:
+            self.folder.remove(name)
+        except OSError as error:  # another user's, in a folder for all: no reason not to serve
+            log.warning("leftover not removed", file=self.folder.join(name), error=error)
 
     def stop(self) -> None:
         """Stop watching, within seconds, and say so in ``server.json``. Reaps under way end with the process."""
@@ -202,9 +208,8 @@ class LeaseTimerServer(TimerServer):
         return expired
 
     def _reap_worker(self, worker_id: Worker) -> bool:
-        """Reap that worker, in a thread of its own: True means that this has begun."""
-        self._incidents.reap(worker_id)
-        return True
+        """Reap that worker, in a thread of its own: True means that this has begun, False that it could not."""
+        return self._incidents.reap(worker_id)
 
     # -- presence
 

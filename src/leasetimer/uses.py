@@ -40,6 +40,9 @@ class Uses(Generic[C]):
         self.lock = threading.RLock()
         self.open: dict[str, list[Use]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Uses, ()  # nothing is open in the process that a client was sent to
+
     def forked(self) -> None:
         """In the child of a fork: nothing is open here. The lock may have been held by a thread that is not here."""
         self._begin()
@@ -63,10 +66,9 @@ class Uses(Generic[C]):
 
 def uses_of(client: TimerClient) -> Uses[TimerClient]:
     """The uses of a client, made at first sight: the client need know nothing of them (torch's own doesn't)."""
-    uses = getattr(client, "_uses", None)
+    uses = vars(client).setdefault("_uses", Uses())  # in one step: two threads may both see it first
     if not isinstance(uses, Uses):
-        uses = Uses()
-        client._uses = uses  # type: ignore[attr-defined]  # on whatever client it is
+        uses = client._uses = Uses()  # type: ignore[attr-defined]  # on whatever client it is
     return uses
 
 

@@ -24,6 +24,8 @@ class Watcher(FileSystemEventHandler):
         self._seen = seen
         self._observer: BaseObserver | None = None
         self.place: tuple[int, int] | None = None  # device and inode of what is watched
+        self.watches = 0  # how often a watch has begun
+        self._said = ""
 
     def start(self) -> bool:
         """Start to watch; whether events can be had here (inotify's limits, a file system without them)."""
@@ -40,7 +42,8 @@ class Watcher(FileSystemEventHandler):
         """Watch the folder of that device and inode, if it is not watched yet; whether it is now."""
         if place is None or self._observer is None or not self._observer.is_alive():
             return False
-        if place == self.place:
+        # A folder made again may have the inode of the one before; what watched that one has ended.
+        if place == self.place and all(emitter.is_alive() for emitter in self._observer.emitters):
             return True
         self.place = None
         try:
@@ -50,6 +53,8 @@ class Watcher(FileSystemEventHandler):
             self._say(error)
             return False
         self.place = place
+        self.watches += 1
+        self._said = ""
         return True
 
     def stop(self) -> None:
@@ -62,4 +67,6 @@ class Watcher(FileSystemEventHandler):
         self._seen(os.path.basename(os.fsdecode(event.dest_path)))
 
     def _say(self, error: Exception) -> None:
-        log.warning("no file events, looking each second", path=self._path, error=error)
+        if str(error) != self._said:  # tried each second
+            self._said = str(error)
+            log.warning("no file events, looking each second", path=self._path, error=error)

@@ -133,7 +133,7 @@ class Child:
     ) -> None:
         if kind is not None:
             self.finish(signal.SIGTERM, KILL_PATIENCE, all_of_it=True)
-        if self._terminal.holder() == self.pid:
+        if self._terminal.holder() == self.pid:  # a script around this reads from the terminal next
             self._terminal.hand_to(self._group)
         self._terminal.close()
         self._process.wait()
@@ -197,8 +197,6 @@ class Child:
             self._resume()
         elif holder and (asks or holder == self.pid):
             self._foreground = True
-            if holder == self.pid:
-                self._terminal.hand_to(self._group)
             # The whole job stops: so the shell notices, and takes the terminal.
             self._stop(number if asks else signal.SIGTSTP, 0)
 

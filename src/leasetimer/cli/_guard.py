@@ -36,22 +36,18 @@ LONGEST_RECORD = 1 << 20
 
 
 class Try(NamedTuple):
-    """One run of the command: its pid, what its leases say, and when it began (seconds since the epoch).
-
-    Without a token only the command itself counts, not who runs below it.
-    """
+    """One run of the command: its pid, what its leases say, and when it began (seconds since the epoch)."""
 
     pid: int
-    token: str | None
+    token: str
     began: float
 
     def owns(self, record: dict[str, Any]) -> bool:
         """Whether that incident's worker is the command, or runs below it."""
-        if record.get("pid") == self.pid:
-            return True
         run = f"{_below(record, 'lease').get('run')}."
-        return self.token is not None and (
-            run.startswith(f"{self.token}.") or _below(record, "process").get("parent") == self.pid
+        return run.startswith(f"{self.token}.") or self.pid in (
+            record.get("pid"),
+            _below(record, "process").get("parent"),
         )
 
 

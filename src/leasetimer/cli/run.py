@@ -139,16 +139,14 @@ def _try(plan: Plan, guard: Guard, signals: Signals) -> tuple[int, Reaped | None
             lease = CommandLease(plan, plan.after - min(SHORT, plan.after / 2), guard.folder, child.pid)
         code = child.wait() or 0
         overdue = lease is not None and lease.overdue
-        if lease and not overdue:
+        if lease:
             lease.end()
         reaped = None
         if code or overdue:
-            run = Try(child.pid, token if code else None, began)
-            reaped = guard.reaped(run, plan.kill_after + KILL_PATIENCE + PATIENCE, child.pause)
+            patience = plan.kill_after + KILL_PATIENCE + PATIENCE
+            reaped = guard.reaped(Try(child.pid, token, began), patience, child.pause)
         if reaped and child.finish(plan.signal, plan.kill_after):
             log.warning("ended what was left of the command", group=child.pid)
-        if lease and overdue and not reaped:
-            lease.end()
         return code, reaped, bool(child.told_to_end)
 
 
@@ -163,7 +161,7 @@ def _start(plan: Plan, environ: dict[str, str], signals: Signals) -> Child:
 
 
 class CommandLease:
-    """The lease of the whole command. While it is overdue its server may be reaping: it is not to be ended then."""
+    """The lease of the whole command."""
 
     def __init__(self, plan: Plan, after: float, folder: Folder, pid: int) -> None:
         worker = identify(pid, folder.host)
