@@ -144,9 +144,11 @@ class FakeProcesses(Processes):
     def program(self, pid: int) -> str | None:
         return f"/usr/bin/{self.table[pid].name}" if pid in self.table else None
 
-    def describe(self, pid: int) -> dict[str, object]:
-        stat = self.stat(pid)
-        return {"name": stat.name, "state": stat.state} if stat else {}
+    def describe(self, pid: int) -> dict[str, Any]:
+        stat, uid = self.stat(pid), self.uid(pid)
+        if stat is None or uid is None:
+            return {}
+        return {"name": stat.name, "state": stat.state, "uid": uid, "tracer": self.table[pid].tracer}
 
     def open(self, worker: Worker) -> Process | None:
         process = self.table.get(worker.pid)

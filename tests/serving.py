@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ import leasetimer.incidents
 import leasetimer.leasequeue
 import leasetimer.server
 from fakes import NODE, FakeFolder, FakeMachine, FakeWorker
+from leasetimer.crew import Crew
 from leasetimer.lease import Lease
 from leasetimer.leasefiles import LeaseFiles
 from leasetimer.leases import Leases
@@ -51,24 +50,23 @@ class Leasing(FakeMachine):
         return [lease.name for lease in self.leases.overdue(self.clock.mono)]
 
 
-class InlineThread:
-    """Runs its target when started: reaps happen in the turn that begins them. ``running``: whether in one now."""
+class InlineCrew(Crew):
+    """Does a job when it is started: reaps happen in the turn that begins them. ``running``: whether in one now."""
 
     running = False
 
-    def __init__(self, *, target: Callable[..., object], args: tuple[Any, ...] = (), name: str, daemon: bool) -> None:
-        self._target = target
-        self._args = args
-
-    def start(self) -> None:
-        InlineThread.running = True
-        try:
-            self._target(*self._args)
-        finally:
-            InlineThread.running = False
-
-    def join(self, timeout: float | None = None) -> None:
+    def begin(self) -> None:
         return
+
+    def start(self, job: Callable[[], None]) -> None:
+        InlineCrew.running = True
+        try:
+            job()
+        finally:
+            InlineCrew.running = False
+
+    def wait(self, seconds: float) -> bool:
+        return True
 
 
 class InlineRecorder(Recorder):
@@ -121,8 +119,7 @@ class FakeHost(FakeMachine):
         super().__init__(root)
         patch.setattr(leasetimer.server, "Folder", FakeFolder)
         patch.setattr(leasetimer.incidents, "Recorder", InlineRecorder)
-        inline = SimpleNamespace(Thread=InlineThread, current_thread=threading.current_thread)
-        patch.setattr(leasetimer.incidents, "threading", inline)
+        patch.setattr(leasetimer.server, "Crew", InlineCrew)
         patch.setattr(leasetimer.leasequeue, "Watcher", FakeWatcher)
         self.options = {"max_interval": 10, **options}
         self.restart()

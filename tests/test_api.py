@@ -1,10 +1,12 @@
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from fakes import FakeClock
-from leasetimer import RequestQueue, TimerRequest, TimerServer
+from leasetimer import RequestQueue, TimerRequest, TimerServer, api
+from leasetimer.api import RETRY_INTERVAL
 
 
 class Script(RequestQueue):
@@ -38,6 +40,8 @@ class Server(TimerServer):
         self.timers: dict[tuple[Any, str], TimerRequest] = {}
         self.reaped: list[tuple[Any, float]] = []
         self.answers: dict[Any, list[Any]] = {}
+        self.marks: list[float] = []
+        self.stuck, self.free = threading.Event(), threading.Event()
 
     def register_timers(self, timer_requests: list[TimerRequest]) -> None:
         for request in timer_requests:
@@ -149,16 +153,58 @@ def test_the_interval_bounds_the_sleep(clock: FakeClock) -> None:
     assert max(timeout for _, timeout in server.queue.asked) == 10
 
 
+def test_a_clock_that_is_set_moves_no_deadline(clock: FakeClock) -> None:
+    """Set back, the wall clock makes no timer late; set on, it reaps nobody; and later acquisitions are put right."""
+    begun = clock.mono
+    server = Server(clock, acquire(clock, 1, "a", 50), max_interval=1000)
+    server._run_watchdog()
+    clock.wall -= 3600
+    server.queue.script += [acquire(clock, 2, "b", 20)]
+    server._run_watchdog()
+    clock.wall += 7200
+    while len(server.reaped) < 2:
+        server._run_watchdog()
+        server.marks.append(clock.mono - begun)
+    assert [worker for worker, _ in server.reaped] == [2, 1]
+    assert server.marks == [pytest.approx(20, abs=0.01), pytest.approx(50, abs=0.01)]
+
+
+def test_the_loop_waits_again_for_what_it_was_too_early_for(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause between two reads of the clocks does not make a timer late by an interval."""
+    server = Server(clock, acquire(clock, 1, "a", 5))
+    due = clock.mono + 5
+
+    pauses = [0.002]
+
+    def paused() -> float:
+        clock.jump(pauses.pop() if pauses else 0)
+        return clock.wall
+
+    monkeypatch.setattr(clock, "now", paused)
+    while not server.reaped:
+        server._run_watchdog()
+        clock.jump(1e-6)
+    assert clock.mono - due < 0.1
+
+
+def test_a_timer_without_a_time_hides_nobody(clock: FakeClock) -> None:
+    """NaN, which compares with nothing, never expires; the others do."""
+    begun = clock.wall
+    server = Server(clock, (clock.wall, TimerRequest(1, "a", float("nan"))), acquire(clock, 2, "a", 5))
+    server.run(10)
+    assert [(worker, round(at - begun, 3)) for worker, at in server.reaped] == [(2, 5)]
+
+
 # -- reaping
 
 
 def test_a_failed_reap_is_tried_again_without_a_busy_loop(clock: FakeClock) -> None:
-    """False means again, in about a second, until it is True; then the timers are cleared."""
+    """False means again, an interval later, until it is True; then the timers are cleared."""
     begun = clock.wall
     server = Server(clock, acquire(clock, 1, "a", 5), acquire(clock, 1, "b", 5), acquire(clock, 2, "a", 500))
     server.answers = {1: [False, False, True]}
-    assert server.run(20) <= 12
-    assert [round(at - begun, 3) for _, at in server.reaped] == [5, 6, 7]
+    assert server.run(20) <= 20
+    assert [round(at - begun, 3) for _, at in server.reaped] == [5 + n * RETRY_INTERVAL for n in range(3)]
     assert server.timers.keys() == {(2, "a")}
 
 
@@ -194,6 +240,54 @@ def test_the_loop_outlives_a_turn_that_fails(clock: FakeClock, caplog: pytest.Lo
     server._watchdog_loop()
     assert caplog.text.count("turn of the server failed") == 2
     assert server.failures == -1
+
+
+class Plain:
+    """A queue that knows the original's two methods only."""
+
+    def size(self) -> int:
+        return 0
+
+    def get(self, size: int, timeout: float) -> list[TimerRequest]:
+        time.sleep(timeout)
+        return []
+
+
+def test_a_queue_without_wake_is_waited_for() -> None:
+    """A queue that extends nothing works, as with the original; a stop waits for its ``get``."""
+    server = Server(FakeClock(), max_interval=0.01)
+    server._request_queue = Plain()  # type: ignore[assignment]  # that is the point
+    server.start()
+    thread = server._watchdog_thread
+    server.stop()
+    assert thread is not None
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+class Stuck(Server):
+    """Its reap does not return before it is free."""
+
+    def _reap_worker(self, worker_id: Any) -> bool:
+        self.stuck.set()
+        return self.free.wait(30)
+
+
+def test_a_server_that_has_not_ended_is_not_started_again(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a stop did not wait for the end of a turn, start is refused: two loops would run."""
+    monkeypatch.setattr(api, "STOP_SLACK", 0.0)
+    server = Stuck(clock, acquire(clock, 1, "a", 1), max_interval=0.01)
+    server.start()
+    thread = server._watchdog_thread
+    assert server.stuck.wait(5)
+    server.stop()
+    with pytest.raises(RuntimeError, match="already started"):
+        server.start()
+    server.free.set()
+    assert thread is not None
+    thread.join(5)
+    server.start()
+    server.stop()
 
 
 class Finished(Server):

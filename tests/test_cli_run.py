@@ -245,8 +245,9 @@ def test_term_twice_waits_for_the_command_all_the_same(start: Start) -> None:
 @real
 def test_a_message_reaches_the_command_alone(start: Start) -> None:
     """USR1 would kill a helper that doesn't know it, as kill(1) on the command would not."""
-    helper = "(trap 'echo helper told' USR1; while [ ! -e end ]; do sleep 0.02; done) &"
-    process = start("run", "sh", "-c", f"{helper} trap 'touch end' USR1; echo ready; wait; wait; exit 5")
+    helper = "(trap 'echo helper told' USR1; touch up; while [ ! -e end ]; do sleep 0.02; done) &"
+    ready = "trap 'touch end' USR1; while [ ! -e up ]; do sleep 0.02; done; echo ready"
+    process = start("run", "sh", "-c", f"{helper} {ready}; wait; wait; exit 5")
     assert line(process) == "ready"
     process.send_signal(signal.SIGUSR1)
     out, _ = process.communicate(timeout=10)
@@ -393,7 +394,8 @@ def test_a_script_around_it_is_interrupted_with_it(shell: Shell) -> None:
 @real
 def test_a_neighbour_in_a_pipeline_has_the_terminal(shell: Shell) -> None:
     """A pager behind the command reads its keys."""
-    shell.do(f"{LEASETIMER} run sleep 60 | sh -c 'echo re''ady; read x </dev/tty; echo got $x'")
+    pager = "sh -c 'read x; echo $x; read x </dev/tty; echo got $x'"
+    shell.do(f"{LEASETIMER} run sh -c 'sleep 0.2; echo re''ady; sleep 60' | {pager}")
     shell.until("ready")
     shell.type("one\n")
     shell.until("got one")
@@ -542,6 +544,15 @@ def test_a_reaped_worker_that_makes_the_command_fail_has_it_run_again(root: Path
     assert (done.returncode, tries()) == (0, 2)
     assert "was reaped in scope stuck (record " in done.stderr
     assert "): run again, 3 left\n" in done.stderr
+
+
+@real
+def test_a_worker_far_below_the_command_counts(root: Path, worker: str) -> None:
+    """Neither a session of its own nor a run in between hides it: its lease names the run."""
+    done = run("sh", "-c", f"setsid -w sh -c '{worker}; exit 3' || exit 3")
+    assert done.returncode == 124
+    done = run("sh", "-c", f"{LEASETIMER} run sh -c '{worker} || exit 3' 2>/dev/null; exit 4")
+    assert done.returncode == 124
 
 
 @real

@@ -153,7 +153,7 @@ def test_it_ends_in_time_though_its_file_system_hangs(root: Path, start: Serve) 
     assert STOP_PATIENCE < 5
     program = (
         "import sys, time; from leasetimer.cli import main, serve; from leasetimer.server import LeaseTimerServer\n"
-        "serve.STOP_PATIENCE = 0.3\n"
+        "import atexit; atexit.register(time.sleep, 60); serve.STOP_PATIENCE = 0.3\n"
         "LeaseTimerServer.stop = lambda self: time.sleep(60)\n"
         "sys.argv = ['leasetimer', 'serve']; main()"
     )

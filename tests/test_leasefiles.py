@@ -107,7 +107,7 @@ def test_moved_file_of_the_highest_seq_is_the_verdict(machine: FakeMachine, file
     files.listed()
     lease = files.verdict(NAME)
     assert lease is not None
-    assert lease.status.seq == 4
+    assert lease.status.acquired == 4
 
 
 def test_name_goes_before_moved_files(machine: FakeMachine, files: LeaseFiles) -> None:
@@ -242,7 +242,7 @@ def test_a_write_caught_half_way_is_read_again(machine: FakeMachine, files: Leas
     machine.worker().acquire("train", 5)
     path = Path(machine.folder.join(NAME))
     whole = path.read_bytes()
-    path.write_bytes(whole.replace(b'"seq":           1', b'"seq":           7'))
+    path.write_bytes(whole.replace(b'"count":           1', b'"count":           7'))
     reads = []
 
     def mend(name: str) -> None:
@@ -258,7 +258,7 @@ def test_a_lasting_wrong_checksum_is_told(machine: FakeMachine, files: LeaseFile
     """It raises after a few reads, it does not read for ever."""
     machine.worker().acquire("train", 5)
     path = Path(machine.folder.join(NAME))
-    path.write_bytes(path.read_bytes().replace(b'"seq":           1', b'"seq":           7'))
+    path.write_bytes(path.read_bytes().replace(b'"count":           1', b'"count":           7'))
     with pytest.raises(LeaseTorn):
         files.verdict(NAME)
 

@@ -164,11 +164,12 @@ def test_every_write_has_a_higher_seq(machine: Machine, tmp_path: Path) -> None:
         client.release("train")
         grown()
         client.close()
+        machine.clock.jump(0.001)
         assert names(tmp_path) == []
 
 
 def test_a_scope_made_anew_is_newer_than_any_forgotten_one(machine: Machine, tmp_path: Path) -> None:
-    """The floor is one for all scopes: it needs no memory of each."""
+    """It starts from the clock: it needs no memory of each, and stands an ``exec``, which forgets them all."""
     client = machine.client(tmp_path)
     for scope in ("busy", "busy", "busy", "other"):
         client.acquire(scope, machine.until(60))
@@ -176,6 +177,7 @@ def test_a_scope_made_anew_is_newer_than_any_forgotten_one(machine: Machine, tmp
     client.release("busy")
     client.release("other")
     client.close()
+    machine.clock.jump(0.001)
     client.acquire("other", machine.until(60))
     assert only(tmp_path).status.seq > highest
 

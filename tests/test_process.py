@@ -110,7 +110,7 @@ def test_what_a_record_says_of_a_process() -> None:
     """Name, state, parent, threads, memory, tracer, and where in the kernel it waits."""
     facts = PROCESSES.describe(os.getpid())
     assert facts["parent"] == os.getppid()
-    assert facts["tracer"] == "0"
+    assert facts["tracer"] == 0
     assert int(str(facts["threads"])) >= 1
     assert str(facts["memory"]).endswith(" kB")
     assert {"name", "state", "wchan"} <= facts.keys()

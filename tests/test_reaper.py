@@ -261,4 +261,4 @@ def test_record_is_published_before_the_first_signal(machine: FakeMachine) -> No
         seen.append((incident.outcome, list(worker.process.signals)))
 
     outcome(overdue(machine, worker, publish=publish))
-    assert seen == [("pending", [])]
+    assert seen[0] == ("pending", [])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakes import forge
-from serving import FakeHost, InlineThread
+from serving import FakeHost, InlineCrew
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 Make = Callable[..., FakeHost]
@@ -118,11 +118,11 @@ def test_a_reap_without_a_thread_is_tried_again(host: FakeHost, monkeypatch: pyt
     worker = host.worker()
     worker.acquire("train", 5)
 
-    def refuse(self: InlineThread) -> None:
+    def refuse(self: InlineCrew, job: object) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(InlineThread, "start", refuse)
+        patch.setattr(InlineCrew, "start", refuse)
         host.run(10)
     assert (worker.process.signals, host.server.leases.busy) == ([], set())
     host.run(2)
@@ -135,7 +135,7 @@ def test_worker_held_up_with_its_reap_gets_the_time_again(host: FakeHost) -> Non
     worker.acquire("train", 5)
 
     def block(name: str) -> None:
-        if InlineThread.running:
+        if InlineCrew.running:
             host.folder.on.clear()
             host.clock.jump(30)
 
@@ -253,7 +253,7 @@ def test_an_action_that_raises_is_only_logged(make: Make, caplog: pytest.LogCapt
 def test_actions_run_off_the_loop(make: Make, dead: bool) -> None:
     """A slow action delays no other reap, also where it is about a dead worker."""
     seen: list[bool] = []
-    host = make(actions=[lambda record: seen.append(InlineThread.running)])
+    host = make(actions=[lambda record: seen.append(InlineCrew.running)])
     worker = host.worker()
     worker.acquire("train", 5)
     worker.process.state = "X" if dead else "S"

@@ -6,9 +6,9 @@ Carries the contract of ``torch.distributed.elastic.timer``. The names below are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False  # what type checkers take for true; importing it from typing would be nine tenths of this import
 
 if TYPE_CHECKING:
     from .api import RequestQueue as RequestQueue

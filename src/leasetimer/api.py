@@ -14,8 +14,12 @@ from . import log
 from .clock import CLOCK, Clock
 from .deadlines import Deadlines
 
-RETRY_INTERVAL = 1.0
-"""Seconds until a worker that could not be reaped is tried again, at most: a loop that always fails must not spin."""
+RETRY_INTERVAL = 0.5
+"""Seconds until what failed is tried again, at most: it must not spin, nor look like a gap in the server's pace."""
+STOP_SLACK = 1.0
+"""Seconds beyond ``max_interval`` that ``stop`` waits for a turn: what it does after its wait."""
+CLOCK_SET = 0.05
+"""Seconds by which the wall clock must be off to count as set: less is what lies between two reads of the clocks."""
 
 
 class TimerRequest:
@@ -93,6 +97,7 @@ class TimerServer(abc.ABC):
         self._watchdog_thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._expirations: Deadlines[tuple[Any, str]] = Deadlines()
+        self._epoch = self._clock.now() - self._clock.monotonic()
 
     @abc.abstractmethod
     def register_timers(self, timer_requests: list[TimerRequest]) -> None:
@@ -126,13 +131,16 @@ class TimerServer(abc.ABC):
         log.info("server started", kind=type(self).__name__, max_interval=self._max_interval, daemon=self._daemon)
 
     def stop(self) -> None:
-        """Stop watching. Waits ``max_interval`` seconds at most for the turn under way; twice is fine."""
+        """Stop watching. Waits little more than ``max_interval`` for the turn under way; twice is fine."""
         self._stopping.set()
-        thread, self._watchdog_thread = self._watchdog_thread, None
+        thread = self._watchdog_thread
         if thread is None or thread is threading.current_thread():
             return
-        self._request_queue.wake()
-        thread.join(self._max_interval)
+        if wake := getattr(self._request_queue, "wake", None):  # which the original's queues don't have
+            wake()
+        thread.join(self._max_interval + STOP_SLACK)
+        if not thread.is_alive():  # else start must be refused: it would set both of them going
+            self._watchdog_thread = None
         log.info("server stopped", kind=type(self).__name__, ended=not thread.is_alive())
 
     @property
@@ -153,15 +161,16 @@ class TimerServer(abc.ABC):
         requests = queue.get(max(1, queue.size()), self._patience())
         self._note(requests)
         self.register_timers(requests)
-        self._expirations.pop_due(self._clock.monotonic())
+        now = self._now()  # one instant for both: what is no longer waited for is asked about
+        self._expirations.pop_due(now)
         reaped = set()
-        for worker_id, timers in self.get_expired_timers(self._clock.now()).items():
+        for worker_id, timers in self.get_expired_timers(now).items():
             log.info("timer expired", worker=worker_id, scopes=[timer.scope_id for timer in timers])
             if self._reap_worker_no_throw(worker_id):
                 reaped.add(worker_id)
                 continue
             log.error("worker not reaped, tried again", worker=worker_id)
-            again = self._clock.monotonic() + min(RETRY_INTERVAL, self._max_interval)
+            again = self._now() + min(RETRY_INTERVAL, self._max_interval)
             for timer in timers:
                 self._expirations.put((worker_id, timer.scope_id), again)
         self.clear_timers(reaped)
@@ -171,17 +180,23 @@ class TimerServer(abc.ABC):
         earliest = self._expirations.earliest()
         if earliest is None:
             return self._max_interval
-        return max(0.0, min(self._max_interval, earliest - self._clock.monotonic()))
+        return max(0.0, min(self._max_interval, earliest - self._now()))
+
+    def _now(self) -> float:
+        """Seconds since the epoch, by a clock that nobody can set: the wall clock as this server found it."""
+        return self._clock.monotonic() + self._epoch
 
     def _note(self, requests: list[TimerRequest]) -> None:
-        # On the monotonic clock: setting the wall clock while it sleeps must not make the loop oversleep.
-        ahead = self._clock.monotonic() - self._clock.now()
+        """Sleep no longer than these allow. They were made by the wall clock: if it was set, they are put right."""
+        moved = self._clock.now() - self._now()
         for request in requests:
             key = (request.worker_id, request.scope_id)
-            if request.expiration_time < 0:
+            if not request.expiration_time >= 0:  # NaN, too: on the heap it would hide what is due behind it
                 self._expirations.remove(key)
-            else:
-                self._expirations.put(key, request.expiration_time + ahead)
+                continue
+            if abs(moved) > CLOCK_SET:
+                request.expiration_time -= moved
+            self._expirations.put(key, request.expiration_time)
 
     def _reap_worker_no_throw(self, worker_id: Any) -> bool:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 from . import log
 from .clock import Clock
+from .crew import Crew
 from .lease import Worker
 from .leasefiles import LeaseFiles
 from .leases import LOOK_AGAIN, Leases
@@ -40,6 +40,7 @@ class Incidents:
         rules: Rules,
         actions: Sequence[Action],
         *,
+        crew: Crew,
         clock: Clock,
         processes: Processes,
         wake: Callable[[], None],
@@ -52,13 +53,13 @@ class Incidents:
         self._files = files
         self._rules = rules
         self._actions = actions
+        self._crew = crew
         self._clock = clock
         self._processes = processes
         self._wake = wake
         self._look_at = look_at
         self._spare_interval = spare_interval
         self._recorder = Recorder(files.folder, clock)
-        self._threads: set[threading.Thread] = set()
         self._settling: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -68,9 +69,8 @@ class Incidents:
 
     def stop(self, timeout: float) -> None:
         """Give reaps under way, and then records not yet written, ``timeout`` seconds each."""
-        end = self._clock.monotonic() + timeout
-        for thread in self._threads - {threading.current_thread()}:  # an action may be what stops the server
-            thread.join(max(0.0, end - self._clock.monotonic()))
+        if not self._crew.wait(timeout):
+            log.warning("reaps not seen through before the end", dir=self._files.folder.path)
         if not self._recorder.stop(timeout):
             log.error("records not written before the end", dir=self._files.folder.path)
 
@@ -92,26 +92,16 @@ class Incidents:
             processes=self._processes,
             publish=self._recorder.publish,
         )
-        return self._begin({worker}, f"leasetimer-reap-{worker.pid}", partial(self._run, reap))
+        return self._begin({worker}, partial(self._run, reap))
 
-    def _begin(self, workers: set[Worker], name: str, job: Callable[[], None]) -> bool:
+    def _begin(self, workers: set[Worker], job: Callable[[], None]) -> bool:
         """Do that in a thread of its own; whether one could be had. These workers are busy until it is settled."""
-
-        def run() -> None:
-            try:
-                job()
-            finally:
-                self._threads.discard(threading.current_thread())
-
-        thread = threading.Thread(target=run, name=name, daemon=True)
         self._leases.busy |= workers
-        self._threads.add(thread)
         try:
-            thread.start()
+            self._crew.start(job)
         except RuntimeError as error:  # a limit of processes; or these workers would be busy for ever
-            log.error("no thread to be had, tried again", name=name, error=error)
+            log.error("no thread to be had, tried again", workers=len(workers), error=error)
             self._leases.busy -= workers
-            self._threads.discard(thread)
             return False
         return True
 
@@ -142,7 +132,7 @@ class Incidents:
             else:
                 overdue, why = -1.0, "its worker ran before this machine's last boot"
             incidents.append(obituary(held, why, overdue, self._clock))
-        self._begin(set(dead), "leasetimer-bury", partial(self._conclude_all, incidents))
+        self._begin(set(dead), partial(self._conclude_all, incidents))
 
     def _conclude_all(self, incidents: list[Incident]) -> None:
         for incident in incidents:

@@ -10,7 +10,7 @@ import re
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from .clock import LONGEST
+from .clock import LONGEST, Clock
 from .errors import BadValue, LeaseNewer, LeaseTorn, LeaseUnreadable
 from .names import check_scope, file_name, fit_scope, split_name
 
@@ -18,13 +18,22 @@ SCHEMA = 1
 PAGE = 4096
 """A lease is at most this long, in bytes: one page, so that it is read and written as a whole."""
 
-HELD = b'{"state":"held",    "seq":%12d,"count":%12d,"since":%14.3f,"expires":%14.3f,"deadline":%18.6f'
-RELEASED = b'{"state":"released","seq":%12d%b'
+HELD = b'{"state":"held",    "seq":%16d,"count":%12d,"since":%14.3f,"expires":%14.3f,"deadline":%18.6f'
+RELEASED = b'{"state":"released","seq":%16d%b'
 """A released status keeps what the held one said from ``TIMES`` on, so that it is cheap to write."""
 CHECKSUM = b',"crc":%10d}\n'
 TIMES = len(RELEASED % (1, b""))
 WIDTH = len(HELD % (1, 1, 1, 1, 1) + CHECKSUM % 1)
 """Bytes of the status line, its newline included."""
+
+
+def first_seq(clock: Clock) -> int:
+    """The seq that a lease made anew starts above: the clock's, in microseconds, which is faster than one can write.
+
+    So it is above all that the same process has written before: under a scope forgotten since, before an ``exec``, by
+    commands of a shell. The highest seq is the newest, also where a moved file of the past still lies about.
+    """
+    return int(clock.monotonic() * 1e6)
 
 
 class Worker(NamedTuple):
@@ -137,7 +146,7 @@ def write_lease(status: Status, identity: bytes) -> bytes:
 
 
 _STATUS_LINE = re.compile(
-    rb'\{"state":"(held|released)", *"seq": *(\d{1,12}),"count": *(\d{1,12}),"since": *(\d+\.\d+),'
+    rb'\{"state":"(held|released)", *"seq": *(\d{1,16}),"count": *(\d{1,12}),"since": *(\d+\.\d+),'
     rb'"expires": *(\d+\.\d+),"deadline": *(\d+\.\d+),"crc": *(\d{1,10})\}\n'
 )
 

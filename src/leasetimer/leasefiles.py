@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .directory import Folder
+from .directory import Content, Folder
 from .errors import LeaseTorn, LeaseUnreadable
-from .lease import Lease, Worker, read_lease
+from .lease import WIDTH, Lease, Worker, read_lease, read_status
 from .names import Dotted, split_dotted
 
 READ_TRIES = 5
@@ -23,19 +23,25 @@ class LeaseFiles:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self._moved: dict[str, set[str]] = {}
+        self._seen: dict[str, tuple[bytes, Lease]] = {}  # by file, what was in it at the last look
 
     def listed(self) -> tuple[set[str], list[tuple[str, Dotted]]]:
         """All leases there are, by name or moved, and the names of leases in the making."""
         leases, new = set(), []
+        moved: dict[str, set[str]] = {}  # anew: what has vanished must not be waited for
         for name in self.folder.names():
             if name.endswith(".lease") and not name.startswith("."):
                 leases.add(name)
             elif dotted := split_dotted(name):
                 if dotted.moved:
-                    self._moved.setdefault(dotted.lease, set()).add(name)
+                    moved.setdefault(dotted.lease, set()).add(name)
                     leases.add(dotted.lease)
                 else:
                     new.append((name, dotted))
+        self._moved = moved
+        for file in self._seen.keys() - leases:
+            if not file.startswith("."):
+                self._seen.pop(file, None)
         return leases, new
 
     def read(self, name: str) -> list[Lease]:
@@ -68,7 +74,7 @@ class LeaseFiles:
         while True:
             content = self.folder.read(file)
             try:
-                return read_lease(name, content.data, content.owner)
+                return self._parse(file, name, content)
             except LeaseTorn:
                 tries -= 1
                 if not tries:
@@ -77,6 +83,17 @@ class LeaseFiles:
                 raise
             except Exception as error:  # anybody's bytes: they must not end the server's turn
                 raise LeaseUnreadable(f"{type(error).__name__}: {error}") from error
+
+    def _parse(self, file: str, name: str, content: Content) -> Lease:
+        """Only what differs from the last look is parsed: in a scan nothing, in a renewed lease the status."""
+        data, owner = content.data, content.owner
+        before, lease = self._seen.get(file, (b"", None))
+        if lease is None or lease.owner != owner or data[WIDTH:] != before[WIDTH:]:
+            lease = read_lease(name, data, owner)
+        elif data != before:
+            lease = lease._replace(status=read_status(data))
+        self._seen[file] = data, lease
+        return lease
 
     def clear(self, name: str) -> Lease | None:
         """Clear a living worker's lease that was read as released. Returns one that turns out to be held after all.
@@ -126,8 +143,10 @@ class LeaseFiles:
         return found
 
     def _unlink(self, name: str, files: list[str]) -> None:
+        self._seen.pop(name, None)
         for file in files:  # the lower seqs first: a crash in between must not leave an older one as the highest
             self.folder.remove(file)
+            self._seen.pop(file, None)
             self._moved[name].discard(file)
         if not self._moved.get(name):
             self._moved.pop(name, None)

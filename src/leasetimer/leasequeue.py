@@ -16,8 +16,8 @@ from .leases import Leases
 from .pace import Pace
 from .watcher import Watcher
 
-SLICE = 32
-"""Leases looked at in one turn of a scan: about a millisecond, which is how much it may delay what is due."""
+SLICE = 16
+"""Leases looked at in one turn of a scan: half a millisecond, which is how much it may delay what is due."""
 JITTER = 0.1
 """How much of an interval two scans may be nearer or farther: hosts started together must not beat together."""
 POLL_INTERVAL = 1.0
@@ -104,7 +104,7 @@ class LeaseQueue(RequestQueue):
         for source, most in ((self._news, min(size, SLICE)), (self._scanning, SLICE)):
             for _ in range(min(most, len(source))):
                 lease = self._leases.look(source.popleft())
-                if lease is not None:
+                if lease is not None and not self._leases.expected(lease):
                     found.append(LeaseRequest(lease, self._leases.due(lease)))
         return found
 

@@ -11,7 +11,7 @@ from . import log
 from .clock import Clock
 from .deadlines import Deadlines
 from .errors import LeaseUnreadable
-from .known import Known
+from .known import Known, Memory
 from .lease import Lease, Worker
 from .leasefiles import LeaseFiles
 from .names import split_name
@@ -39,7 +39,7 @@ class Leases:
         self._pace = pace
         self._boot = processes.boot()
         self._spaces = (processes.namespace("pid"), processes.namespace("time"))
-        self._known: dict[str, Known] = {}
+        self._known = Memory()
         self._deadlines: Deadlines[str] = Deadlines()
         self._overdue: dict[str, Lease] = {}
         self._alive: dict[Worker, bool] = {}
@@ -55,6 +55,11 @@ class Leases:
         """Look at that lease when ``deadline`` is due."""
         self._deadlines.put(name, deadline)
 
+    def expected(self, lease: Lease) -> bool:
+        """Whether that lease will be looked at when it is due anyway."""
+        looked_at = self._deadlines.get(lease.name)
+        return looked_at is not None and looked_at <= self.due(lease)
+
     def dismiss(self, name: str) -> None:
         """Look at that lease no more before the next scan."""
         self._deadlines.remove(name)
@@ -62,11 +67,11 @@ class Leases:
 
     def names(self, worker: Worker) -> list[str]:
         """The names of all leases of that worker."""
-        return [name for name, known in self._known.items() if known.lease.worker == worker]
+        return self._known.names(worker)
 
     def of(self, worker: Worker) -> list[Lease]:
         """The leases of that worker as last read, held or not: first those just found overdue, each by deadline."""
-        mine = [self._known[name] for name in self.names(worker)]
+        mine = self._known.of(worker)
         mine.sort(key=lambda known: (known.lease.name not in self._overdue, known.deadline))
         return [known.lease for known in mine]
 
@@ -95,11 +100,11 @@ class Leases:
                     self._files.folder.remove(name)
             except (LeaseUnreadable, OSError) as error:
                 self._say(name, "leftover not removed", error)
-        for name in self._known.keys() - leases:
-            known = self._known[name]
-            known.missing += 1
-            if known.missing >= MISSED_SCANS:
-                self.forget(name)
+        for name in self._known:
+            if name not in leases and (known := self._known.get(name)):
+                known.missing += 1
+                if known.missing >= MISSED_SCANS:
+                    self.forget(name)
         for name in self.trouble.keys() - leases - {name for name, _ in new}:
             del self.trouble[name]
         return sorted(leases)
@@ -112,7 +117,8 @@ class Leases:
         try:
             leases = self._files.read(name)
         except (LeaseUnreadable, OSError) as error:
-            self._say(name, "lease not read, skipped", error)
+            self._say(name, "lease not read, tried again", error)
+            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
             return None
         finally:
             self._pace.mark()
@@ -165,21 +171,14 @@ class Leases:
         return alive
 
     def _remember(self, lease: Lease) -> Known:
-        known = self._known.get(lease.name)
-        if known is None:
-            known = self._known[lease.name] = Known(lease)
-        elif known.lease.worker != lease.worker:  # a pid that came again, under the same scope
-            if known.lease.status.held and not self._is_handled(known.lease):
-                self.dead.setdefault(known.lease.worker, []).append(known.lease)
-            known = self._known[lease.name] = Known(lease)
-        elif known.lease.status.seq != lease.status.seq:
-            known.lease, known.shift, known.again = lease, 0.0, 0.0
-        known.missing = 0
+        known, displaced = self._known.keep(lease)
+        if displaced and displaced.lease.status.held and not displaced.has_handled(displaced.lease):
+            self.dead.setdefault(displaced.lease.worker, []).append(displaced.lease)
         return known
 
     def _is_handled(self, lease: Lease) -> bool:
         known = self._known.get(lease.name)
-        return known is not None and known.lease.worker == lease.worker and known.handled == lease.status.seq
+        return known is not None and known.has_handled(lease)
 
     def _say(self, name: str, event: str, problem: object) -> None:
         text = str(problem)
@@ -236,9 +235,9 @@ class Leases:
     def put_off(self, worker: Worker, instant: float) -> None:
         """What that worker has overdue now is not acted on before ``instant`` on the monotonic clock."""
         now = self._clock.monotonic()
-        for name in self.names(worker):
-            if self._known[name].deadline <= now:
-                self._known[name].again = instant
+        for known in self._known.of(worker):
+            if known.deadline <= now:
+                known.again = instant
 
     def shift(self, gap: float) -> None:
         """The server stood still for ``gap`` seconds: every deadline as it is on disk now moves by that, once."""
@@ -248,7 +247,7 @@ class Leases:
         except OSError as error:
             log.warning("folder not listed after standing still", dir=self._files.folder.path, error=error)
         for name in names:
-            new = name not in self._known
+            new = self._known.get(name) is None
             try:
                 lease = self._files.verdict(name)
             except (LeaseUnreadable, OSError) as error:
@@ -272,6 +271,7 @@ class Leases:
             lease = self._files.clear(name)
         except (LeaseUnreadable, OSError) as error:
             self._say(name, "released lease not cleared, tried again", error)
+            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
             return None
         if lease is None:
             self.forget(name)
@@ -292,5 +292,5 @@ class Leases:
 
     def forget(self, name: str) -> None:
         """Remember nothing of that lease."""
-        self._known.pop(name, None)
+        self._known.forget(name)
         self.dismiss(name)

@@ -19,7 +19,7 @@ from .directory import Folder
 from .errors import NoServer
 from .facts import facts
 from .held import Held
-from .lease import CHECKSUM, HELD, WIDTH, Status, write_identity, write_lease
+from .lease import CHECKSUM, HELD, WIDTH, Status, first_seq, write_identity, write_lease
 from .lookout import Lookout
 from .names import check_scope, file_name, new_name
 from .process import PROCESSES, Processes, identify
@@ -46,7 +46,6 @@ class Ledger(Uses["LeaseTimerClient"]):
     """Every lease of this process in one directory under one host id. Made by ``ledger_of``."""
 
     __slots__ = (
-        "_floor",
         "_idle",
         "_leases",
         "_lookout",
@@ -75,7 +74,6 @@ class Ledger(Uses["LeaseTimerClient"]):
     def _start_over(self) -> None:
         self._leases = {}
         self._idle: dict[str, Held] = {}
-        self._floor = 0  # seq of a lease made anew starts above every one of this process: the highest is the newest
         self._worker: Worker | None = None
         self._lookout = Lookout(self.folder, self.clock, self._processes)
 
@@ -215,7 +213,7 @@ class Ledger(Uses["LeaseTimerClient"]):
             facts=facts(sys.argv if client.argv else [], os.environ),
         )
         name = file_name(worker.host, worker.pid, scope_id)
-        return Held(name, self.folder.join(name), identity, self._floor)
+        return Held(name, self.folder.join(name), identity, first_seq(self.clock))
 
     def _adopt(self, scope_id: str, lease: Held, fd: int, status: Status) -> None:
         if lease.fd >= 0:
@@ -238,7 +236,6 @@ class Ledger(Uses["LeaseTimerClient"]):
         """Let a released lease go: its descriptor, and its name if the server has not taken that already."""
         lease = self._leases.pop(scope_id)
         self._idle.pop(scope_id, None)
-        self._floor = max(self._floor, lease.seq)
         fd, lease.fd = lease.fd, -1
         if fd >= 0:
             os.close(fd)

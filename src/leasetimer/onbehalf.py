@@ -16,7 +16,7 @@ from .clock import CLOCK, LONGEST, Clock, check_after
 from .directory import Folder
 from .errors import BadValue, LeaseUnreadable, NoLease, NotTheWorker
 from .facts import facts
-from .lease import Lease, Status, Worker, read_lease, write_identity, write_lease
+from .lease import Lease, Status, Worker, first_seq, read_lease, write_identity, write_lease
 from .leasefiles import LeaseFiles
 from .locks import lock_path, turn
 from .names import check_scope, file_name, new_name
@@ -146,12 +146,12 @@ class OnBehalf:
     # -- what is written
 
     def _seq(self, before: Lease | None) -> int:
-        """The seq to go on from: without a lease, the clock's, in ms, not 0.
+        """The seq to go on from: without a lease, the clock's, not 0.
 
         What a server still remembers of this scope's last lease, released and cleared since, must not look like a new
         one: it would be signalled on a decision about the old.
         """
-        return before.status.seq if before else int(self._clock.monotonic() * 1000)
+        return before.status.seq if before else first_seq(self._clock)
 
     def _publish(self, scope: str, identity: bytes, after: float, seq: int, count: int, since: float | None) -> Lease:
         publishes = 0

@@ -10,7 +10,7 @@ import os
 import re
 import select
 import signal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import BadValue
 from .lease import Worker
@@ -117,19 +117,25 @@ class Processes:
             return None
         return Process(pidfd, worker.pid, worker.start)
 
-    def describe(self, pid: int) -> dict[str, object]:
+    def describe(self, pid: int) -> dict[str, Any]:
         """What a post-mortem says of a process, as far as it may be read; empty if it is gone."""
         stat, status = self.stat(pid), self.status(pid)
-        if stat is None:
+        if stat is None or not status:
             return {}
-        facts: dict[str, object] = {"name": stat.name, "state": stat.state, "parent": stat.parent}
-        for ours, theirs in (("threads", "Threads"), ("memory", "VmRSS"), ("tracer", "TracerPid")):
-            facts[ours] = status.get(theirs)
         try:
-            facts["wchan"] = _read(f"/proc/{pid}/wchan")
+            wchan = _read(f"/proc/{pid}/wchan")
         except OSError as error:
-            facts["wchan"] = error.strerror
-        return facts
+            wchan = str(error.strerror)
+        return {
+            "name": stat.name,
+            "state": stat.state,
+            "parent": stat.parent,
+            "uid": int(status["Uid"].split()[0]),
+            "threads": int(status["Threads"]),
+            "memory": status.get("VmRSS"),
+            "tracer": int(status["TracerPid"]),
+            "wchan": wchan,
+        }
 
     def descendants(self, worker: Worker) -> list[Worker]:
         """All living children of that process and theirs. Those who left it (double fork) can't be known."""
@@ -206,5 +212,12 @@ def identify(pid: int, host: str, processes: Processes = PROCESSES) -> Worker | 
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
+    """A file of /proc. By bare system calls: half the time of ``open``, and a reap makes several."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(fd, 65536):
+            chunks.append(chunk)
+    finally:
+        os.close(fd)
+    return b"".join(chunks).decode("utf-8", "surrogateescape")

@@ -105,13 +105,13 @@ class Reap:
         if process is None:
             return "gone", "its worker was dead already"
         with process:
-            refusal = self._refusal()
+            facts = self.incident.fields["process"] = self._processes.describe(self.worker.pid)
+            refusal = self._refusal(facts.get("uid"))
             if refusal:
                 return "refused", refusal
-            self.incident.fields["process"] = self._processes.describe(self.worker.pid)
             if self.rules.observe:
                 return "observed", "this server only observes"
-            tracer = self._tracer()
+            tracer = facts.get("tracer")
             if tracer and self.rules.spare_traced:
                 return "spared", f"traced by pid {tracer}, most likely a debugger"
             self._publish(self.incident)
@@ -119,9 +119,8 @@ class Reap:
                 self._find_tree()
             return self._kill(process)
 
-    def _refusal(self) -> str | None:
-        """Why this server may not signal the worker on the word of this lease, if so."""
-        uid = self._processes.uid(self.worker.pid)
+    def _refusal(self, uid: int | None) -> str | None:
+        """Why this server may not signal the worker, whose real uid this is, on the word of this lease, if so."""
         if uid is None:
             return None  # it went just now, and nothing that takes its pid can be hit
         owner, root = self.lease.owner, os.geteuid() == 0
@@ -131,9 +130,6 @@ class Reap:
         if root and (owner in (0, uid) or (owner == self._owner and uid == 0)):
             return None
         return f"the lease is uid {owner}'s, its worker is uid {uid}'s, this server's files are uid {self._owner}'s"
-
-    def _tracer(self) -> int:
-        return int(self._processes.status(self.worker.pid).get("TracerPid", "0") or 0)
 
     def _find_tree(self) -> None:
         for child in self._processes.descendants(self.worker):

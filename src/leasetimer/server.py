@@ -8,7 +8,9 @@ from typing import Any
 
 from . import log
 from .api import TimerRequest, TimerServer
+from .beat import Beat
 from .clock import CLOCK, Clock, check_after
+from .crew import Crew
 from .directory import PRESENCE, Folder, root_path
 from .exclusive import Exclusive
 from .incidents import Action, Incidents
@@ -18,7 +20,6 @@ from .leasequeue import LeaseQueue, LeaseRequest
 from .leases import Leases
 from .names import file_name
 from .pace import Pace
-from .presence import BEAT_INTERVAL, own_presence, write_presence
 from .process import PROCESSES, Processes, check_host, host_id
 from .reaper import Rules
 
@@ -72,19 +73,20 @@ class LeaseTimerServer(TimerServer):
         self._queue = LeaseQueue(self.folder, self.leases, clock, self._pace, max_interval)
         super().__init__(self._queue, max_interval, daemon)
         self._exclusive = Exclusive(self.folder, clock, processes)
+        self._crew = Crew()
         self._incidents = Incidents(
             self.leases,
             self._files,
             Rules(tree, observe, spare_traced),
             actions,
+            crew=self._crew,
             clock=clock,
             processes=processes,
             wake=self._queue.wake,
             look_at=self._queue.look_at,
             spare_interval=max_interval,
         )
-        self._presence = own_presence(self.folder, processes, min(max(max_interval, TICK), BEAT_INTERVAL))
-        self._beat_due = 0.0
+        self._beat = Beat(self.folder, clock, processes, self._crew, max_interval)
         self.counters = self._incidents.counters
 
     # -- life
@@ -114,8 +116,8 @@ class LeaseTimerServer(TimerServer):
         self._processes.prepare()
         self._queue.start()
         self._incidents.start()
-        self._presence = own_presence(self.folder, self._processes, self._presence.interval)
-        self._beat()
+        self._crew.begin()
+        self._beat.first(**self._facts())
         owner = self.folder.owner(PRESENCE)
         if owner is not None:
             self._incidents.owner = owner
@@ -130,10 +132,12 @@ class LeaseTimerServer(TimerServer):
         """Stop watching, within seconds, and say so in ``server.json``. Reaps under way end with the process."""
         self._stopping.set()
         self._queue.wake()
-        thread, self._watchdog_thread = self._watchdog_thread, None
+        thread = self._watchdog_thread
         if thread is None:
             return
         thread.join(STOP_PATIENCE)
+        if not thread.is_alive():
+            self._watchdog_thread = None
         self.end(clean=not thread.is_alive())
 
     def once(self) -> None:
@@ -157,16 +161,15 @@ class LeaseTimerServer(TimerServer):
         self._incidents.stop(STOP_PATIENCE)
         if clean:
             self._incidents.settle()
-            self._beat(serving=False)
+            self._beat.last(**self._facts())
         self._exclusive.free()
         log.info("server stopped", host=self.host, dir=self.root, **self.counters)
 
     def _run_watchdog(self) -> None:
         super()._run_watchdog()
-        self._incidents.bury(self._presence.boot)
+        self._incidents.bury(self._beat.boot)
         self._incidents.settle()
-        if self._clock.monotonic() >= self._beat_due:
-            self._beat()
+        self._beat.next(**self._facts())
 
     def _patience(self) -> float:
         earliest = self.leases.earliest()
@@ -179,7 +182,7 @@ class LeaseTimerServer(TimerServer):
 
     def register_timers(self, timer_requests: list[TimerRequest]) -> None:
         """Look at these leases when they are due; what the file of that ``Worker`` says then is what counts."""
-        ahead = self._clock.monotonic() - self._clock.now()
+        ahead = self._clock.monotonic() - self._now()
         for request in timer_requests:
             worker: Worker = request.worker_id
             name = file_name(worker.host, worker.pid, request.scope_id)
@@ -198,7 +201,7 @@ class LeaseTimerServer(TimerServer):
 
     def get_expired_timers(self, deadline: float) -> dict[Any, list[TimerRequest]]:
         """The leases that a fresh read says are held past ``deadline`` (seconds since the epoch), by worker."""
-        horizon = self._clock.monotonic() + (deadline - self._clock.now())
+        horizon = self._clock.monotonic() + (deadline - self._now())
         if gap := self._pace.take():
             self.counters["gaps"] += 1
             self.leases.shift(gap)
@@ -211,23 +214,5 @@ class LeaseTimerServer(TimerServer):
         """Reap that worker, in a thread of its own: True means that this has begun, False that it could not."""
         return self._incidents.reap(worker_id)
 
-    # -- presence
-
-    def _beat(self, *, serving: bool = True) -> None:
-        now = self._clock.monotonic()
-        self._beat_due = now + self._presence.interval
-        fields = {
-            "leases": len(self.leases),
-            "trouble": len(self.leases.trouble),
-            "counters": dict(self.counters),
-            "stages": [],
-        }
-        beat = self._presence.beat + 1
-        self._presence = self._presence._replace(
-            beat=beat, serving=serving, time=self._clock.now(), monotonic=now, fields=fields
-        )
-        try:
-            write_presence(self.folder, self._presence)
-        except OSError as error:
-            self.counters["beats missed"] += 1
-            log.warning("beat not written", dir=self.folder.path, error=error)
+    def _facts(self) -> dict[str, Any]:
+        return {"leases": len(self.leases), "trouble": len(self.leases.trouble), "counters": dict(self.counters)}

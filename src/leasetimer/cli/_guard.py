@@ -20,8 +20,6 @@ from ..server import LeaseTimerServer
 from .options import visible
 from .serve import within
 
-RUN = "LEASETIMER_RUN"
-"""What a command's leases say of the run they belong to, those of a run inside a run, too: ``OUTER.INNER``."""
 START_PATIENCE = 5.0
 """Seconds that a server may take to say who it is, once it has the right to serve."""
 TAKE_OVER_INTERVAL = 1.0
@@ -36,7 +34,10 @@ LONGEST_RECORD = 1 << 20
 
 
 class Try(NamedTuple):
-    """One run of the command: its pid, what its leases say, and when it began (seconds since the epoch)."""
+    """One run of the command: its pid, when it began (seconds since the epoch), and the ``token`` that its leases carry.
+
+    A run inside another run has ``OUTER.INNER``: its leases are the outer one's, too.
+    """
 
     pid: int
     token: str

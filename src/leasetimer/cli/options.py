@@ -110,6 +110,8 @@ def log_to_stderr(*, verbose: bool) -> None:
         level=logging.INFO if verbose else logging.WARNING,
         format="leasetimer: %(asctime)s %(levelname)s %(message)s",
     )
+    # As it ends, an observer may log an error of its own that means nothing; what events miss, scans find.
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 
 def visible(text: str) -> str:

@@ -12,13 +12,14 @@ from .. import log
 from ..clock import CLOCK
 from ..directory import Folder
 from ..errors import LeasetimerError
+from ..facts import RUN
 from ..names import check_scope
 from ..onbehalf import OnBehalf
 from ..process import identify
 from ..reaper import KILL_PATIENCE
 from . import _text
 from ._child import ENDING, Child, Signals, inherited
-from ._guard import RUN, Guard, Reaped, Try
+from ._guard import Guard, Reaped, Try
 from .options import DURATION, SIGNAL, directory_option, log_to_stderr, visible
 
 REAPED, OWN_FAILURE = 124, 125
