@@ -34,7 +34,7 @@ LONGEST_RECORD = 1 << 20
 
 
 class Try(NamedTuple):
-    """One run of the command: its pid, when it began (seconds since the epoch), and the ``token`` that its leases carry.
+    """One run of the command: its pid, the token that its leases carry, when it began (seconds since the epoch).
 
     A run inside another run has ``OUTER.INNER``: its leases are the outer one's, too.
     """
