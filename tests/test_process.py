@@ -18,7 +18,7 @@ import pytest
 from leasetimer import process
 from leasetimer.errors import BadValue
 from leasetimer.lease import Worker
-from leasetimer.process import PROCESSES, Processes, Stat, check_host, host_id, identify
+from leasetimer.process import PROCESSES, Processes, Stat, check_host, host_id, identify, space
 
 NOBODY = 65534
 SYS_EXIT = {"x86_64": 60, "aarch64": 93}
@@ -320,3 +320,13 @@ def test_another_pid_namespace_is_another_host_id() -> None:
     assert pid == "1"
     assert host == f"{os.uname().nodename}-pid{namespace}"
     assert int(namespace) not in (process._INITIAL_PID_NAMESPACE, os.stat("/proc/self/ns/pid").st_ino)
+
+
+def test_a_host_id_meant_for_another_machine_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``srun`` hands the environment to other nodes: their workers must not write into this one's folder."""
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node9", "", "", "")))
+    monkeypatch.setenv("LEASETIMER_HOST", "login")
+    monkeypatch.setenv("LEASETIMER_HOST_SPACE", space())
+    assert host_id() == "login"
+    monkeypatch.setenv("LEASETIMER_HOST_SPACE", "another-boot:4026531836")
+    assert host_id().startswith("node9")

@@ -76,11 +76,12 @@ def test_a_fork_of_the_serving_process_does_not_keep_the_lock(tmp_path: Path) ->
         server.start()
         child = os.fork()
         if child == 0:
+            os.write(ends[1], str(os.getpid()).encode())  # now it runs, and has let go of what it inherited
             time.sleep(60)
             os._exit(0)
-        os.write(ends[1], str(child).encode())
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
     child = int(os.read(ends[0], 20))
+    os.kill(parent, signal.SIGKILL)
     try:
         os.waitpid(parent, 0)
         assert state(child) not in "XZ"

@@ -106,13 +106,20 @@ def _encoded(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
-def _signals_before(folder: Folder, name: str) -> list[Any]:
-    """The signals in a record that was left pending: by a server that was killed, or a reap that was put off."""
+def read_record(folder: Folder, name: str) -> dict[str, Any]:
+    """A record; empty where there is none that can be read. Raises ``OSError`` where the file system fails."""
     try:
         record = json.loads(folder.read(name, most=LONGEST).data)
-        return list(record["signals"]) if record["outcome"] == "pending" else []
-    except (FileNotFoundError, LeaseUnreadable, ValueError, TypeError, KeyError):
-        return []
+    except (FileNotFoundError, LeaseUnreadable, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _signals_before(folder: Folder, name: str) -> list[Any]:
+    """The signals in a record that was left pending: by a server that was killed, or a reap that was put off."""
+    record = read_record(folder, name)
+    signals = record.get("signals")
+    return signals if record.get("outcome") == "pending" and isinstance(signals, list) else []
 
 
 def obituary(held: list[Lease], why: str, overdue: float, clock: Clock) -> Incident:

@@ -17,6 +17,8 @@ from .lease import Worker
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """The inode of the machine's own pid namespace (PROC_PID_INIT_INO of the kernel)."""
+HOST_SPACE = "LEASETIMER_HOST_SPACE"
+"""For which space of pids ``LEASETIMER_HOST`` was set, if that is known; ``leasetimer run`` says it."""
 _HOST = re.compile(r"[\w-][\w.-]*", re.ASCII)
 _LONGEST_HOST = 80
 
@@ -182,12 +184,20 @@ PROCESSES = Processes()
 """The machine's own."""
 
 
-def host_id(processes: Processes = PROCESSES) -> str:
-    """``LEASETIMER_HOST``, or the host name, with the pid namespace where that is not the machine's own.
+def space(processes: Processes = PROCESSES) -> str:
+    """The space of pids that this process sees: its boot and its pid namespace."""
+    return f"{processes.boot()}:{processes.namespace('pid')}"
 
-    One host id is one space of pids. Raises ``BadValue`` for a name that can't be a folder's.
+
+def host_id(processes: Processes = PROCESSES) -> str:
+    """``LEASETIMER_HOST``, else the host name, with the pid namespace where that is not the machine's own.
+
+    One host id is one space of pids: a ``LEASETIMER_HOST`` that says it is of another one is not taken. Raises
+    ``BadValue`` for a name that can't be a folder's.
     """
     host = os.environ.get("LEASETIMER_HOST")
+    if host and os.environ.get(HOST_SPACE, here := space(processes)) != here:
+        host = None  # inherited from another machine, as by srun, or into a container: its pids are not ours
     if not host:
         host = os.uname().nodename
         namespace = processes.namespace("pid")

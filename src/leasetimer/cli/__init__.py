@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from typing import NoReturn
 
 import click
 
@@ -52,7 +53,7 @@ def main() -> None:
     try:
         sys.exit(leasetimer.main(prog_name="leasetimer", standalone_mode=False) or 0)
     except LeasetimerError as error:
-        fail(_text(error), error.exit_code)
+        fail(text_of(error), error.exit_code)
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -61,16 +62,17 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        fail(_text(error), 5)
+        fail(text_of(error), 5)
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Say in one line what went wrong, and end."""
     click.echo(f"leasetimer: {' '.join(message.split())}", err=True)
     sys.exit(code)
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
+    """What went wrong, and where, without the number that ``OSError`` puts before it."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)

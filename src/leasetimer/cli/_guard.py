@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ from .. import log
 from ..clock import CLOCK
 from ..directory import POSTMORTEM, Folder
 from ..errors import LeasetimerError, ServerRefused
+from ..postmortem import read_record
 from ..presence import server_here
 from ..process import PROCESSES
 from ..server import LeaseTimerServer
@@ -30,7 +29,6 @@ RECORD_PATIENCE = 0.3
 LOOK_INTERVAL = 0.02
 CLOCK_SLACK = 60.0
 """Seconds that a record's time may lie before the command's start: clocks get set."""
-LONGEST_RECORD = 1 << 20
 
 
 class Try(NamedTuple):
@@ -164,24 +162,11 @@ class Guard:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(run.began - CLOCK_SLACK))
         folder = Folder(self.folder.path, POSTMORTEM)
         for name in sorted(folder.names()):
-            if name >= stamp and name.endswith(".json") and run.owns(record := _read(folder.join(name))):
+            if name >= stamp and name.endswith(".json") and run.owns(record := read_record(folder, name)):
                 yield folder.join(name), record
         for record in self._told if told else ():
             if run.owns(record):
                 yield None, record
-
-
-def _read(path: str) -> dict[str, Any]:
-    """A record; empty where there is none that can be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            record = json.loads(os.read(fd, LONGEST_RECORD) if stat.S_ISREG(os.fstat(fd).st_mode) else b"")
-        finally:
-            os.close(fd)
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _below(record: dict[str, Any], key: str) -> dict[str, Any]:

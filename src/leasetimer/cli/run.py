@@ -15,9 +15,9 @@ from ..errors import LeasetimerError
 from ..facts import RUN
 from ..names import check_scope
 from ..onbehalf import OnBehalf
-from ..process import identify
+from ..process import HOST_SPACE, identify, space
 from ..reaper import KILL_PATIENCE
-from . import _text
+from . import text_of
 from ._child import ENDING, Child, Signals, inherited
 from ._guard import Guard, Reaped, Try
 from .options import DURATION, SIGNAL, directory_option, log_to_stderr, visible
@@ -100,7 +100,7 @@ def command(
     except Failed:
         raise
     except (LeasetimerError, OSError) as error:
-        raise Failed(_text(error)) from error
+        raise Failed(text_of(error)) from error
 
 
 class Plan(NamedTuple):
@@ -132,7 +132,9 @@ def _run(plan: Plan, guard: Guard, signals: Signals, restarts: int) -> int:
 def _try(plan: Plan, guard: Guard, signals: Signals) -> tuple[int, Reaped | None, bool]:
     """Run it once: its exit code, who was reaped if that is what ended it, and whether a signal told it to end."""
     token = ".".join(filter(None, (os.environ.get(RUN), os.urandom(4).hex())))
-    environ = os.environ | {"LEASETIMER_DIR": guard.folder.root, "LEASETIMER_HOST": guard.folder.host, RUN: token}
+    folder = guard.folder
+    ours = {"LEASETIMER_DIR": folder.root, "LEASETIMER_HOST": folder.host, HOST_SPACE: space(), RUN: token}
+    environ = os.environ | ours
     began = CLOCK.now()
     with _start(plan, environ, signals) as child:
         lease = None
