@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -32,11 +34,12 @@ REFRESH = 0.1
 LONGEST = 60.0
 
 console = Console(highlight=False)
+picture = Console(highlight=False, record=True, file=io.StringIO(), width=100)
 seen_overdue = False
 
 
-def main() -> int:
-    """Run it; 0 only if everything it promises was seen to happen."""
+def main(svg: str | None) -> int:
+    """Run it; 0 only if everything it promises was seen to happen. ``svg``: the file that its picture goes to."""
     root = tempfile.mkdtemp(prefix="leasetimer-demo-")
     environment = {**os.environ, "LEASETIMER_DIR": root, "LEASETIMER_HOST": host_id()}
     folder = Folder(root, environment["LEASETIMER_HOST"])
@@ -67,7 +70,11 @@ def main() -> int:
         show(path, record)
     for problem in problems:
         console.print(f"[bold red]not as promised:[/] {problem}")
-    console.print("[red]the demo failed[/]" if problems else "[bold green]all as promised[/]")
+    tell("[red]the demo failed[/]" if problems else "[bold green]all as promised[/]")
+    if svg:
+        drawn = picture.export_svg(title="scripts/demo")
+        # Without the fonts that it would load from the network: whoever opens the page has one.
+        Path(svg).write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
     return 1 if problems else 0
 
 
@@ -75,6 +82,12 @@ def relay(server: subprocess.Popen[str]) -> None:
     """Print what the server says above the table, not through it."""
     for line in server.stdout or ():
         console.print(f"[dim]{escape(line.rstrip())}[/]", soft_wrap=True)
+
+
+def tell(what: str | Table) -> None:
+    """Show it, in the picture, too."""
+    console.print(what, soft_wrap=True)
+    picture.print(what)
 
 
 def wait_for_server(folder: Folder, server: subprocess.Popen[str]) -> None:
@@ -88,22 +101,30 @@ def wait_for_server(folder: Folder, server: subprocess.Popen[str]) -> None:
 def watch(files: LeaseFiles, workers: dict[str, subprocess.Popen[bytes]]) -> None:
     """Show who holds what until all workers have ended, and say who ends how."""
     ended: set[str] = set()
+    taken = False
     with Live(console=console, refresh_per_second=1 / REFRESH, transient=False) as live:
         end = time.monotonic() + LONGEST
         while len(ended) < len(workers) and time.monotonic() < end:
-            live.update(table(files, workers))
+            shown, overdue = table(files, workers)
+            live.update(shown)
+            if overdue > 1 and not taken:  # what the picture is about
+                taken = True
+                picture.print(shown)
             for name, process in workers.items():
                 if name not in ended and process.poll() is not None:
                     ended.add(name)
                     how = "finished" if process.returncode == 0 else f"ended by signal {-process.returncode}"
                     live.console.print(f"{name} (pid {process.pid}) {how}")
             time.sleep(REFRESH)
-        live.update(table(files, workers))
+        shown, _ = table(files, workers)
+        live.update(shown)
+    picture.print("", shown)
 
 
-def table(files: LeaseFiles, workers: dict[str, subprocess.Popen[bytes]]) -> Table:
-    """One line a worker: what it holds, and how long it has left."""
+def table(files: LeaseFiles, workers: dict[str, subprocess.Popen[bytes]]) -> tuple[Table, float]:
+    """One line a worker: what it holds, and how long it has left; and by how much the latest of them is overdue."""
     global seen_overdue
+    overdue = 0.0
     names, _ = files.listed()
     leases = [lease for name in names if (lease := read(files, name)) is not None and lease.status.held]
     shown = Table("worker", "pid", "holds", "acquired", "time left", box=None, padding=(0, 2))
@@ -116,10 +137,11 @@ def table(files: LeaseFiles, workers: dict[str, subprocess.Popen[bytes]]) -> Tab
         for lease in held if process.poll() is None else ():
             left = lease.status.deadline - time.monotonic()
             seen_overdue |= left < 0
+            overdue = max(overdue, -left)
             style = "bold red" if left < 0 else "green"
             words = f"overdue by {brief(-left)}" if left < 0 else brief(left)
             shown.add_row(name, str(process.pid), lease.scope, str(lease.status.acquired), f"[{style}]{words}[/]")
-    return shown
+    return shown, overdue
 
 
 def read(files: LeaseFiles, name: str) -> Lease | None:
@@ -163,15 +185,16 @@ def check(
 
 def show(path: Path, record: dict[str, Any]) -> None:
     """What a person wants to know of a record, and where it is."""
-    console.print(
+    tell(
         f"\n[bold]post-mortem[/] {record['scope']} of pid {record['pid']}: {record['outcome']}, "
         f"acquired {record['count']} times, noticed {record['overdue'] * 1e3:.1f} ms after its deadline"
     )
     for sent in record["signals"]:
-        console.print(f"  {sent['name']} {brief(sent['time'] - record['expires'])} after the deadline")
-    console.print(f"  gone {brief(record['gone'] - record['expires'])} after the deadline")
+        tell(f"  {sent['name']} {brief(sent['time'] - record['expires'])} after the deadline")
+    tell(f"  gone {brief(record['gone'] - record['expires'])} after the deadline")
     console.print(f"  {path}", soft_wrap=True)
+    picture.print(f"  …/postmortem/{path.name}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
