@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from leasetimer import cli
+from leasetimer.lease import Lease, read_lease
 
 LEASETIMER = 'leasetimer() { "$PYTHON" -m leasetimer "$@"; }\n'
 """Ahead of a script: the command of this source tree, called straight by the shell."""
@@ -47,6 +48,27 @@ class Command:
         assert "Traceback" not in said.err
         code = end.value.code
         return Said(code if isinstance(code, int) else 0, said.out, said.err)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.setenv("LEASETIMER_HOST", "node")
+    monkeypatch.setenv("TZ", "UTC")
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory, which every command finds in its environment; it is not there yet."""
+    root = tmp_path / "root"
+    monkeypatch.setenv("LEASETIMER_DIR", str(root))
+    return root
+
+
+def leases(root: Path) -> list[Lease]:
+    """The leases of this host."""
+    paths = sorted((root / "node").glob("*.lease")) if root.exists() else []
+    return [read_lease(path.name, path.read_bytes(), path.stat().st_uid) for path in paths]
 
 
 def environment(root: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import pytest
+
 from leasetimer.client import LeaseTimerClient
 from leasetimer.clock import Clock
 from leasetimer.directory import Content, Folder
@@ -254,6 +256,7 @@ def forge(path: Path, old: bytes, new: bytes) -> None:
 
 
 NODE = "node1"
+NAME = f"{NODE},4242,train.lease"  # the first that a worker acquires
 
 
 class FakeMachine:
@@ -274,3 +277,8 @@ class FakeMachine:
         """The names of all lease files; of those moved aside, without what makes them unique."""
         names = os.listdir(self.folder.path) if os.path.isdir(self.folder.path) else []
         return sorted(re.sub(r"[0-9a-f]{16}(?=\.moved)", "*", name) for name in names if ".lease" in name)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> FakeMachine:
+    return FakeMachine(tmp_path)

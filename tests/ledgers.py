@@ -33,6 +33,16 @@ class Machine:
         return self.clock.now() + after
 
 
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def clock(machine: Machine) -> FakeClock:
+    return machine.clock
+
+
 def names(root: Path) -> list[str]:
     """Every name in this host's folder."""
     folder = root / HOST

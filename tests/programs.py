@@ -107,6 +107,10 @@ def state(pid: int) -> str:
     return "X"
 
 
+def lives(pid: int) -> bool:
+    return state(pid) not in "ZX"
+
+
 @contextmanager
 def starting() -> Iterator[Start]:
     """Start programs; each is killed in the end."""

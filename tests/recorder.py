@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+import leasetimer
 from fakes import FakeClock
 from leasetimer import TimerClient
 
@@ -34,3 +37,17 @@ def use_clock(patch: pytest.MonkeyPatch, clock: FakeClock) -> FakeClock:
     patch.setattr("leasetimer.block.monotonic", clock.monotonic)
     patch.setattr("leasetimer.uses.CLOCK", clock)
     return clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    return use_clock(monkeypatch, FakeClock())
+
+
+@pytest.fixture
+def client(clock: FakeClock) -> Iterator[Recorder]:
+    """One that is configured."""
+    recorder = Recorder(clock)
+    leasetimer.configure(recorder)
+    yield recorder
+    leasetimer.configure(None)

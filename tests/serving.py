@@ -50,6 +50,11 @@ class Leasing(FakeMachine):
         return [lease.name for lease in self.leases.overdue(self.clock.mono)]
 
 
+@pytest.fixture
+def machine(tmp_path: Path) -> Leasing:
+    return Leasing(tmp_path)
+
+
 class InlineCrew(Crew):
     """Does a job when it is started: reaps happen in the turn that begins them. ``running``: whether in one now."""
 
@@ -166,3 +171,25 @@ class FakeHost(FakeMachine):
     def outcomes(self) -> list[str]:
         """What every incident came to, oldest first."""
         return [record["outcome"] for record in self.records()]
+
+
+Make = Callable[..., FakeHost]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    return lambda **options: FakeHost(tmp_path, monkeypatch, **options)
+
+
+@pytest.fixture
+def host(make: Make) -> FakeHost:
+    return make()
+
+
+def fail(name: str) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def full(host: FakeHost) -> None:
+    """No record can be written any more; presence can."""
+    host.folder.on["replace"] = lambda name: fail(name) if "postmortem" in name else None

@@ -1,3 +1,5 @@
+"""The model of the clear rule: what goes wrong with each looser wording."""
+
 import importlib
 from dataclasses import replace
 from pathlib import Path

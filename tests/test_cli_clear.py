@@ -1,3 +1,5 @@
+"""``leasetimer clear``."""
+
 import os
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""``leasetimer ls``."""
+
 import os
 import sys
 import time
@@ -6,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
+from commands import call as call
 from leasetimer.cli.ls import describe
 from leasetimer.directory import Folder
 from leasetimer.lease import Status, Worker, write_identity, write_lease
@@ -13,12 +16,6 @@ from leasetimer.names import file_name
 from leasetimer.overview import Server
 from leasetimer.presence import own_presence, write_presence
 from leasetimer.process import PROCESSES, identify
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("LEASETIMER_HOST", "node")
-    return Command(monkeypatch, capsys)
 
 
 def put(root: Path, scope: str, *, left: float = 600, held: bool = True, worker: Worker | None = None) -> Path:

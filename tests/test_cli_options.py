@@ -1,3 +1,5 @@
+"""Durations and text on the command line, as they are read and as they are shown."""
+
 import pytest
 
 from leasetimer.cli.options import brief, seconds, visible

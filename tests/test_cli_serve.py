@@ -5,18 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from installed import LEASETIMER, Start, leasetimer, line
+from installed import root as root
+from installed import start as start
 from leasetimer.cli.serve import STOP_PATIENCE
+from programs import eventually, lives
 
 pytestmark = pytest.mark.real
-
-LEASETIMER = os.path.join(sysconfig.get_path("scripts"), "leasetimer")
 STUCK = """
 import subprocess, sys, time, leasetimer
 child = subprocess.Popen(["sleep", "60"])
@@ -30,71 +31,26 @@ Stuck = Callable[[float], tuple[subprocess.Popen[str], int]]
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory, which every process here finds in its environment."""
-    monkeypatch.setenv("LEASETIMER_DIR", str(tmp_path / "root"))
-    monkeypatch.setenv("LEASETIMER_HOST", "here")
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def start() -> Iterator[Serve]:
-    """Starts processes, and leaves none."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*argv: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def serve(root: Path, start: Serve) -> Serve:
+def serve(root: Path, start: Start) -> Serve:
     """Starts a server, and returns once it serves."""
 
     def serve(*options: str) -> subprocess.Popen[str]:
         process = start(LEASETIMER, "serve", *options)
-        assert process.stdout
-        assert process.stdout.readline() == f"serving {root} for host here as pid {process.pid}\n"
+        assert line(process) == f"serving {root} for host here as pid {process.pid}"
         return process
 
     return serve
 
 
 @pytest.fixture
-def stuck(start: Serve) -> Stuck:
+def stuck(start: Start) -> Stuck:
     """Starts a worker that hangs in a block of that many seconds; with the pid of its child."""
 
     def stuck(after: float) -> tuple[subprocess.Popen[str], int]:
         process = start(sys.executable, "-c", STUCK, str(after))
-        assert process.stdout
-        return process, int(process.stdout.readline())
+        return process, int(line(process))
 
     return stuck
-
-
-def run(*argv: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([LEASETIMER, *argv], capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 def outcomes(root: Path) -> list[str]:
@@ -128,27 +84,26 @@ def test_told_to_end_many_times_at_once_it_ends_with_0(serve: Serve) -> None:
     assert "Traceback" not in told
 
 
-def test_interrupting_a_background_server_of_a_script_works(root: Path, start: Serve) -> None:
+def test_interrupting_a_background_server_of_a_script_works(root: Path, start: Start) -> None:
     """A shell without job control starts it with INT ignored: it takes INT all the same."""
     shell = start("sh", "-c", '"$0" serve & echo $!; wait; echo ended', LEASETIMER)
-    assert shell.stdout
-    pid = int(shell.stdout.readline())
-    assert shell.stdout.readline().startswith("serving")
+    pid = int(line(shell))
+    assert line(shell).startswith("serving")
     os.kill(pid, signal.SIGINT)
-    assert shell.stdout.readline() == "ended\n"
+    assert line(shell) == "ended"
 
 
 def test_a_second_server_is_refused_with_3(serve: Serve) -> None:
     """One line says who holds it; the first goes on."""
     server = serve()
-    second = run("serve")
+    second = leasetimer("serve")
     assert second.returncode == 3
     assert f"by pid {server.pid} of uid {os.geteuid()}" in second.stderr
     assert len(second.stderr.splitlines()) == 1
     assert server.poll() is None
 
 
-def test_it_ends_in_time_though_its_file_system_hangs(root: Path, start: Serve) -> None:
+def test_it_ends_in_time_though_its_file_system_hangs(root: Path, start: Start) -> None:
     """A stop that never comes back is left behind in less than 5 s, with exit code 0; here patience is shorter."""
     assert STOP_PATIENCE < 5
     program = (
@@ -158,8 +113,7 @@ def test_it_ends_in_time_though_its_file_system_hangs(root: Path, start: Serve) 
         "sys.argv = ['leasetimer', 'serve']; main()"
     )
     server = start(sys.executable, "-c", program)
-    assert server.stdout
-    server.stdout.readline()
+    line(server)
     told = time.monotonic()
     server.send_signal(signal.SIGTERM)
     _, said = server.communicate(timeout=10)
@@ -168,7 +122,7 @@ def test_it_ends_in_time_though_its_file_system_hangs(root: Path, start: Serve) 
     assert "not ended cleanly" in said
 
 
-def test_it_ends_while_its_start_hangs(root: Path, start: Serve) -> None:
+def test_it_ends_while_its_start_hangs(root: Path, start: Start) -> None:
     """TERM works before it serves, too: the file system may hang from the first look on."""
     program = (
         "import sys, time; from leasetimer.cli import main; from leasetimer.server import LeaseTimerServer\n"
@@ -176,8 +130,7 @@ def test_it_ends_while_its_start_hangs(root: Path, start: Serve) -> None:
         "sys.argv = ['leasetimer', 'serve']; main()"
     )
     server = start(sys.executable, "-c", program)
-    assert server.stdout
-    server.stdout.readline()
+    line(server)
     server.send_signal(signal.SIGTERM)
     out, _ = server.communicate(timeout=10)
     assert (server.returncode, out) == (0, "")
@@ -188,7 +141,7 @@ def test_it_reaps_the_worker_but_not_its_child(serve: Serve, stuck: Stuck, root:
     serve()
     worker, child = stuck(0.2)
     assert worker.wait(10) == -signal.SIGKILL
-    until(lambda: outcomes(root) == ["reaped"])
+    eventually(lambda: outcomes(root) == ["reaped"], "reaped")
     assert lives(child)
     os.kill(child, signal.SIGKILL)
 
@@ -198,14 +151,14 @@ def test_tree_reaps_the_descendants(serve: Serve, stuck: Stuck, root: Path) -> N
     serve("--tree")
     worker, child = stuck(0.2)
     assert worker.wait(10) == -signal.SIGKILL
-    until(lambda: not lives(child))
+    eventually(lambda: not lives(child), "its child ended")
 
 
 def test_observe_records_and_signals_nobody(serve: Serve, stuck: Stuck, root: Path) -> None:
     """The record says observed, and the worker lives on."""
     serve("--observe")
     worker, child = stuck(0.2)
-    until(lambda: outcomes(root) == ["observed"])
+    eventually(lambda: outcomes(root) == ["observed"], "observed")
     assert worker.poll() is None
     os.kill(child, signal.SIGKILL)
 
@@ -217,7 +170,7 @@ def test_once_reaps_what_is_due_clears_what_is_dead_and_leaves_the_rest(stuck: S
     dead.wait()
     fine, child = stuck(60)
     overdue, other = stuck(0.01)
-    once = run("serve", "--once", "--tree")
+    once = leasetimer("serve", "--once", "--tree")
     assert once.returncode == 0, once.stderr
     assert overdue.poll() == -signal.SIGKILL
     assert not lives(other)
@@ -231,10 +184,10 @@ def test_once_reaps_what_is_due_clears_what_is_dead_and_leaves_the_rest(stuck: S
 def test_once_is_refused_beside_a_server(serve: Serve) -> None:
     """It takes the same right as a server that stays, and is refused with 3."""
     serve()
-    assert run("serve", "--once").returncode == 3
+    assert leasetimer("serve", "--once").returncode == 3
 
 
-def test_once_cut_short_says_so_by_its_exit_code(root: Path, start: Serve) -> None:
+def test_once_cut_short_says_so_by_its_exit_code(root: Path, start: Start) -> None:
     """TERM before it is done ends it with 143: what it was asked for is not done."""
     program = (
         "import sys, time; from leasetimer.cli import main; from leasetimer.server import LeaseTimerServer\n"
@@ -242,8 +195,7 @@ def test_once_cut_short_says_so_by_its_exit_code(root: Path, start: Serve) -> No
         "sys.argv = ['leasetimer', 'serve', '--once']; main()"
     )
     once = start(sys.executable, "-c", program)
-    assert once.stdout
-    once.stdout.readline()
+    line(once)
     once.send_signal(signal.SIGTERM)
     once.communicate(timeout=10)
     assert once.returncode == 128 + signal.SIGTERM
@@ -262,7 +214,7 @@ def test_once_cut_short_says_so_by_its_exit_code(root: Path, start: Serve) -> No
 )
 def test_bad_input_is_one_line_and_a_code(root: Path, options: list[str], code: int, told: str) -> None:
     """What can't be is named in one line on stderr, without a traceback."""
-    found = run("serve", *options)
+    found = leasetimer("serve", *options)
     assert (found.returncode, found.stdout) == (code, "")
     assert told in found.stderr
     assert len(found.stderr.splitlines()) == 1

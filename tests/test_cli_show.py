@@ -1,3 +1,5 @@
+"""``leasetimer show``."""
+
 import json
 import os
 import time
@@ -7,18 +9,13 @@ from typing import Any
 import pytest
 
 from commands import Command
+from commands import call as call
 from leasetimer.clock import CLOCK
 from leasetimer.directory import Folder
 from leasetimer.lease import Lease, Status, Worker, read_lease, write_identity, write_lease
 from leasetimer.names import file_name
 from leasetimer.postmortem import Incident
 from leasetimer.process import PROCESSES
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("TZ", "UTC")
-    return Command(monkeypatch, capsys)
 
 
 def put(root: Path, *, left: float = 600, held: bool = True, boot: str | None = None, **facts: Any) -> Path:

@@ -1,3 +1,5 @@
+"""The lease client: what it takes, and where its leases go."""
+
 from __future__ import annotations
 
 import logging

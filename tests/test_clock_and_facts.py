@@ -1,3 +1,5 @@
+"""The clock of the machine, durations, and the facts a lease tells."""
+
 from __future__ import annotations
 
 import threading

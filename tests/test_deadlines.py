@@ -1,3 +1,5 @@
+"""A heap of deadlines does what a plain dictionary does."""
+
 from __future__ import annotations
 
 from hypothesis import given

@@ -11,25 +11,12 @@ from typing import Any
 
 import pytest
 
-import leasetimer
-from fakes import FakeClock
 from leasetimer import expires
-from recorder import Recorder, use_clock
+from recorder import Recorder
+from recorder import client as client
+from recorder import clock as clock
 
 HERE = __file__
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    return use_clock(monkeypatch, FakeClock())
-
-
-@pytest.fixture
-def client(clock: FakeClock) -> Iterator[Recorder]:
-    recorder = Recorder(clock)
-    leasetimer.configure(recorder)
-    yield recorder
-    leasetimer.configure(None)
 
 
 # -- the scope it has when none is given

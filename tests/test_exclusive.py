@@ -1,3 +1,5 @@
+"""One server a host and directory: who may serve, and what it finds left behind."""
+
 import os
 import threading
 from pathlib import Path

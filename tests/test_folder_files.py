@@ -10,31 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from folders import NAME, NEW, failing, publish
+from folders import folder as folder
 from leasetimer.directory import Folder
 from leasetimer.errors import DirectoryUnusable, LeaseUnreadable
 from leasetimer.lease import PAGE
-
-NAME = "node1,42,train.lease"
-NEW = ".node1,42,train.lease.1f4.new"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(str(tmp_path / "root"), "node1")
-
-
-def publish(folder: Folder, data: bytes = b"content") -> int:
-    fd = folder.publish(NEW, NAME, data)
-    os.close(fd)
-    return fd
-
-
-def failing(code: int) -> Callable[..., None]:
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
-
-    return fail
-
 
 # -- publish
 

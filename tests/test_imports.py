@@ -1,3 +1,5 @@
+"""What a worker loads."""
+
 import os
 import subprocess
 import sys

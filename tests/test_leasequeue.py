@@ -1,3 +1,5 @@
+"""The server's queue: leases as requests, by file events and by scans."""
+
 import shutil
 from itertools import pairwise
 from pathlib import Path

@@ -1,18 +1,14 @@
+"""The leases that a server knows, and when each is due."""
+
 import os
 from pathlib import Path
 
 import pytest
 
-from fakes import NODE, FakeProcess
+from fakes import NAME, FakeProcess
 from leasetimer.leases import MISSED_SCANS
 from serving import Leasing
-
-NAME = f"{NODE},4242,train.lease"
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Leasing:
-    return Leasing(tmp_path)
+from serving import machine as machine
 
 
 def test_a_held_lease_is_guarded_until_its_deadline(machine: Leasing) -> None:

@@ -1,18 +1,12 @@
-from pathlib import Path
+"""Gaps in the server's time move deadlines."""
 
 import pytest
 
-from fakes import NODE
+from fakes import NAME
 from leasetimer.leases import SLACK
 from leasetimer.pace import GAP
 from serving import Leasing
-
-NAME = f"{NODE},4242,train.lease"
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Leasing:
-    return Leasing(tmp_path)
+from serving import machine as machine
 
 
 def test_a_gap_moves_every_known_deadline_once(machine: Leasing) -> None:

@@ -1,20 +1,15 @@
+"""Leases that can't be judged or read, or whose folder is gone."""
+
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fakes import NODE
+from fakes import NAME
 from leasetimer.leases import LOOK_AGAIN
 from serving import Leasing
-
-NAME = f"{NODE},4242,train.lease"
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Leasing:
-    return Leasing(tmp_path)
-
+from serving import machine as machine
 
 # -- what can't be judged
 

@@ -10,33 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import leasetimer.ledger
-from fakes import FakeClock
 from leasetimer import LeaseTimerClient
 from leasetimer.directory import Folder
 from leasetimer.ledger import MOST_IDLE
 from leasetimer.names import moved_name
-from ledgers import (
-    HOST,
-    Machine,
-    around,
-    full,
-    leases,
-    names,
-    only,
-    open_files,
-    publishes,
-)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
-def clock(machine: Machine) -> FakeClock:
-    return machine.clock
-
+from ledgers import HOST, Machine, around, full, leases, names, only, open_files, publishes
+from ledgers import machine as machine
 
 # -- few files, few descriptors
 

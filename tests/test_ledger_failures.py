@@ -13,30 +13,8 @@ from fakes import FakeClock
 from leasetimer import expires
 from leasetimer.ledger import MOST_IDLE
 from leasetimer.names import moved_name
-from ledgers import (
-    Machine,
-    around,
-    full,
-    held_files,
-    leases,
-    names,
-    only,
-    only_file,
-    open_files,
-)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
-def clock(machine: Machine) -> FakeClock:
-    return machine.clock
-
-
-# -- failures
+from ledgers import Machine, around, full, held_files, leases, names, only, only_file, open_files
+from ledgers import machine as machine
 
 
 def test_a_failed_first_acquire_leaves_nothing(

@@ -11,30 +11,11 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeClock
 from leasetimer.directory import Folder
 from leasetimer.errors import NoServer
 from leasetimer.lookout import LOOK_INTERVAL
-from ledgers import (
-    HOST,
-    Machine,
-    around,
-    leases,
-    only,
-)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture
-def clock(machine: Machine) -> FakeClock:
-    return machine.clock
-
-
-# -- is there a server?
+from ledgers import HOST, Machine, around, leases, only
+from ledgers import machine as machine
 
 
 def serve(machine: Machine, root: Path, **fields: Any) -> None:

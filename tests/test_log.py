@@ -1,3 +1,5 @@
+"""Lines of the log: one each, whatever is in them."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""File names of leases: every scope has one, and it leads back."""
+
 from __future__ import annotations
 
 from urllib.parse import unquote_to_bytes

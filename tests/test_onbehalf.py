@@ -1,4 +1,5 @@
-import fcntl
+"""A lease held on behalf of a shell: acquired, renewed and released by commands."""
+
 import os
 import threading
 from functools import partial
@@ -6,52 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fakes import BOOT, PIDNS, TIMENS, FakeClock, FakeProcess, FakeProcesses
-from leasetimer import locks
-from leasetimer.directory import Folder
-from leasetimer.errors import BadValue, DirectoryUnusable, LeaseUnreadable, NoLease, NotTheWorker
-from leasetimer.lease import Lease, Status, Worker, write_identity, write_lease
-from leasetimer.leasefiles import LeaseFiles
-from leasetimer.names import file_name, moved_name
+from fakes import TIMENS
+from leasetimer.errors import BadValue, LeaseUnreadable, NoLease, NotTheWorker
+from leasetimer.lease import write_identity, write_lease
+from leasetimer.names import moved_name
 from leasetimer.onbehalf import MOST_PUBLISHES, OnBehalf
-
-SHELL = Worker("node", BOOT, PIDNS, 4242, 500)
-NAME = file_name("node", 4242, "train")
-
-
-class Bench:
-    """A directory, a shell that lives, and time that a test moves."""
-
-    def __init__(self, root: Path) -> None:
-        self.clock = FakeClock()
-        self.processes = FakeProcesses(self.clock, FakeProcess(4242, name="bash"))
-        self.root = str(root)
-        self.behalf = self.of(SHELL)
-        self.folder = self.behalf.folder
-        self.files = LeaseFiles(self.folder)
-
-    def of(self, worker: Worker) -> OnBehalf:
-        return OnBehalf(self.root, "node", worker, clock=self.clock, processes=self.processes)
-
-    def read(self) -> Lease:
-        """The lease as a server reads it."""
-        self.files.listed()
-        lease = self.files.verdict(NAME)
-        assert lease is not None
-        return lease
-
-    def put(self, worker: Worker, *, seq: int, held: bool, name: str = NAME) -> None:
-        """A lease that ``expires`` would write in that worker."""
-        identity = write_identity(
-            worker, "train", timens=TIMENS, uid=0, signal=9, grace=10.0, tree=False, facts={"argv": ["python"]}
-        )
-        os.close(self.folder.publish(".new", name, write_lease(Status(held, seq, 7, 1.0, 2.0, 3.0), identity)))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(locks, "LOCKS", str(tmp_path / "locks"))
-    return Bench(tmp_path / "root")
+from shells import NAME, SHELL, Bench
+from shells import bench as bench
 
 
 def test_acquire_publishes_a_held_lease_of_the_worker(bench: Bench) -> None:
@@ -286,57 +248,6 @@ def test_commands_take_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
     released.set()
     thread.join()
     assert not bench.read().status.held
-
-
-def test_a_turn_that_never_comes_is_an_error(bench: Bench) -> None:
-    """A command that was stopped in the middle must not hold every other script for ever."""
-    bench.folder.make()
-    path = locks.lock_path(bench.folder, "turn")
-    with locks.turn(path, bench.clock), pytest.raises(TimeoutError, match="another leasetimer command"):
-        bench.behalf.acquire("train", 5)
-    bench.behalf.acquire("train", 5)
-
-
-def test_a_lock_file_that_lost_its_name_is_not_the_lock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cleaners of /tmp remove old files: who then locks the old one would lock nobody out."""
-    bench.folder.make()
-    path = locks.lock_path(bench.folder, "turn")
-    flock, tries = fcntl.flock, []
-
-    def cleaned(fd: int, how: int) -> None:
-        flock(fd, how)
-        tries.append(fd)
-        if len(tries) == 1:
-            os.unlink(path)
-
-    monkeypatch.setattr(fcntl, "flock", cleaned)
-    with locks.turn(path, bench.clock):
-        assert os.path.exists(path)
-    assert len(tries) == 2
-
-
-def test_locks_are_the_users_alone(bench: Bench) -> None:
-    """A folder in /tmp that others may write would let them hold up every command."""
-    bench.folder.make()
-    os.mkdir(locks.LOCKS)
-    os.mkdir(os.path.join(locks.LOCKS, f"leasetimer-{os.geteuid()}"), 0o755)
-    with pytest.raises(DirectoryUnusable, match="yours alone"):
-        locks.lock_path(bench.folder, "turn")
-
-
-def test_one_directory_has_one_lock_whatever_its_path(bench: Bench, tmp_path: Path) -> None:
-    """Two paths to one directory take turns; another host id, directory or kind of lock does not."""
-    bench.folder.make()
-    (tmp_path / "link").symlink_to(bench.root)
-    (tmp_path / "other").mkdir()
-    path = locks.lock_path(bench.folder, "turn")
-    assert locks.lock_path(Folder(str(tmp_path / "link"), "node"), "turn") == path
-    others = [
-        locks.lock_path(Folder(bench.root, "node2"), "turn"),
-        locks.lock_path(Folder(str(tmp_path / "other"), "node"), "turn"),
-        locks.lock_path(bench.folder, "server"),
-    ]
-    assert len({path, *others}) == 4
 
 
 @pytest.mark.parametrize("rules", [{"signal": 0}, {"signal": 999}, {"grace": -1.0}, {"grace": float("nan")}])

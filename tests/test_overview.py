@@ -1,3 +1,5 @@
+"""What stands in a directory, as any host sees it."""
+
 import os
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""How long a step took beyond its plan: gaps."""
+
 from fakes import FakeClock
 from leasetimer.pace import GAP, Pace
 

@@ -1,3 +1,5 @@
+"""Records of what happened, and who writes them."""
+
 import json
 import threading
 from pathlib import Path
@@ -6,12 +8,8 @@ from typing import Any
 import pytest
 
 from fakes import FakeMachine
+from fakes import machine as machine
 from leasetimer.postmortem import RETRY_INTERVAL, Incident, Recorder
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> FakeMachine:
-    return FakeMachine(tmp_path)
 
 
 def incident(machine: FakeMachine, outcome: Any = "pending", overdue: float | None = 1.0) -> Incident:

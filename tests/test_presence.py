@@ -1,3 +1,5 @@
+"""A server's presence: what it writes, and who believes it."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,21 +1,18 @@
+"""One reap, and everything it can come to."""
+
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from fakes import FakeMachine, FakeProcess, FakeWorker
+from fakes import machine as machine
 from leasetimer.postmortem import Incident
 from leasetimer.reaper import KILL_PATIENCE, Rules
 from reaping import outcome, overdue
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 NEVER = frozenset[int]()
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> FakeMachine:
-    return FakeMachine(tmp_path)
 
 
 # -- every outcome

@@ -1,21 +1,18 @@
+"""What keeps a reap from the wrong process, or from one that has come back."""
+
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes import FakeMachine, FakeProcess
+from fakes import machine as machine
 from leasetimer.reaper import FRESH, FRESH_TRIES
 from reaping import outcome, overdue, reap_of
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 NEVER = frozenset[int]()
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> FakeMachine:
-    return FakeMachine(tmp_path)
 
 
 # -- who it is

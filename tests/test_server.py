@@ -1,8 +1,8 @@
+"""The server, turn by turn: reaping, clearing, presence."""
+
 import os
 import shutil
 import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -11,29 +11,11 @@ from leasetimer.api import RETRY_INTERVAL, TimerRequest
 from leasetimer.leases import SLACK
 from leasetimer.presence import read_presence
 from leasetimer.server import TICK
-from serving import FakeHost
+from serving import FakeHost, Make, fail, full
+from serving import host as host
+from serving import make as make
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
-Make = Callable[..., FakeHost]
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    return lambda **options: FakeHost(tmp_path, monkeypatch, **options)
-
-
-@pytest.fixture
-def host(make: Make) -> FakeHost:
-    return make()
-
-
-def fail(name: str) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def full(host: FakeHost) -> None:
-    """No record can be written any more; presence can."""
-    host.folder.on["replace"] = lambda name: fail(name) if "postmortem" in name else None
 
 
 # -- reaping

@@ -1,5 +1,6 @@
+"""Incidents that repeat, last, or overlap, turn by turn."""
+
 import signal
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,29 +8,11 @@ from typing import Any
 import pytest
 
 from fakes import forge
-from serving import FakeHost, InlineCrew
+from serving import FakeHost, InlineCrew, Make, fail, full
+from serving import host as host
+from serving import make as make
 
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
-Make = Callable[..., FakeHost]
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    return lambda **options: FakeHost(tmp_path, monkeypatch, **options)
-
-
-@pytest.fixture
-def host(make: Make) -> FakeHost:
-    return make()
-
-
-def fail(name: str) -> None:
-    raise OSError(28, "No space left on device")
-
-
-def full(host: FakeHost) -> None:
-    """No record can be written any more; presence can."""
-    host.folder.on["replace"] = lambda name: fail(name) if "postmortem" in name else None
 
 
 # -- again and again

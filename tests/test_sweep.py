@@ -1,63 +1,13 @@
-import json
-import os
+"""Sweeping the leases of the dead, and nothing of the living's."""
+
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fakes import BOOT, PIDNS, TIMENS, FakeClock, FakeProcess, FakeProcesses
-from leasetimer.directory import Folder
-from leasetimer.lease import Status, Worker, write_identity, write_lease
-from leasetimer.names import file_name
-from leasetimer.sweep import Left, Sweep
-
-LIVING = Worker("node", BOOT, PIDNS, 4242, 500)
-DEAD = Worker("node", BOOT, PIDNS, 99, 500)
-BEFORE = Worker("node", "before", PIDNS, 4242, 500)
-
-
-class Scene:
-    """A host's folder, one living worker, and time that a test moves."""
-
-    def __init__(self, root: Path) -> None:
-        self.clock = FakeClock()
-        self.processes = FakeProcesses(self.clock, FakeProcess(4242))
-        self.folder = Folder(str(root), "node")
-
-    def lease(self, worker: Worker, scope: str = "train", *, left: float = 60, held: bool = True, seq: int = 1) -> str:
-        identity = write_identity(worker, scope, timens=TIMENS, uid=0, signal=9, grace=1, tree=False, facts={})
-        now = self.clock.now()
-        status = Status(held, seq, 3, now - 5, now + left, max(0.0, self.clock.monotonic() + left))
-        name = file_name(worker.host, worker.pid, scope)
-        os.close(self.folder.publish(".new", name, write_lease(status, identity)))
-        return name
-
-    def record(self, name: str, *, ago: float, outcome: str = "reaped") -> str:
-        inside = f"postmortem/{name}.json"
-        self.folder.replace(inside, json.dumps({"outcome": outcome, "noticed": self.clock.now() - ago}).encode())
-        return inside
-
-    def sweep(self, **how: Any) -> Sweep:
-        return Sweep(self.folder, clock=self.clock, processes=self.processes, **how)
-
-    def swept(self, **how: Any) -> list[str]:
-        """The files removed by a sweep of leases."""
-        sweep = self.sweep(**how)
-        sweep.leases()
-        return [one.file for one in sweep.done]
-
-    def names(self) -> set[str]:
-        path = Path(self.folder.path)
-        return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-
-    def records(self) -> list[dict[str, Any]]:
-        found = sorted(Path(self.folder.join("postmortem")).glob("*.json"))
-        return [json.loads(path.read_text()) for path in found]
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+from leasetimer.lease import Worker
+from leasetimer.sweep import Left
+from sweeping import BEFORE, DEAD, LIVING, Scene
+from sweeping import scene as scene
 
 
 def test_a_living_workers_leases_are_never_removed(scene: Scene) -> None:
@@ -241,61 +191,3 @@ def test_a_dry_sweep_tells_the_same_and_changes_nothing(scene: Scene) -> None:
             assert scene.names() == before
     assert dry.done == real.done
     assert len(real.done) == 4
-
-
-def test_records_older_than_asked_are_removed_with_their_stacks(scene: Scene) -> None:
-    """By when they were noticed: a file copied or touched since is as old as what it tells."""
-    old, young = scene.record("old", ago=100), scene.record("young", ago=40)
-    stack = Path(scene.folder.join("postmortem/old.stack"))
-    stack.touch()
-    sweep = scene.sweep()
-    sweep.records(50, pending=False)
-    assert [one.file for one in sweep.done] == [old, "postmortem/old.stack"]
-    assert scene.names() == {young}
-
-
-def test_a_pending_record_is_a_living_servers(scene: Scene) -> None:
-    """Its reap is still under way; without a server nobody will ever complete it."""
-    pending = scene.record("pending", ago=100, outcome="pending")
-    sweep = scene.sweep()
-    sweep.records(50, pending=False)
-    assert sweep.done == []
-    sweep.records(50, pending=True)
-    assert [one.file for one in sweep.done] == [pending]
-
-
-def test_what_is_no_record_is_left_alone(scene: Scene) -> None:
-    """Somebody's notes beside the records, whatever they are called."""
-    scene.record("old", ago=100)
-    notes = Path(scene.folder.join("postmortem"))
-    (notes / "notes.json").write_text("{}")
-    (notes / "notes.txt").write_text("noticed")
-    (notes / "link.json").symlink_to(notes / "old.json")
-    sweep = scene.sweep()
-    sweep.records(50, pending=True)
-    assert [left.file for left in sweep.left] == ["postmortem/link.json", "postmortem/notes.json"]
-    assert scene.names() >= {"postmortem/notes.json", "postmortem/notes.txt"}
-
-
-def test_a_lost_hosts_leases_are_removed_once_they_ran_out(scene: Scene) -> None:
-    """Whether its workers live can't be seen from here: one that is not due yet may be renewed any moment."""
-    over, done = scene.lease(LIVING, "over", left=-1), scene.lease(LIVING, "done", held=False)
-    due = scene.lease(LIVING, "due", left=60)
-    sweep = scene.sweep(lost=True)
-    sweep.leases()
-    assert {one.file for one in sweep.done} == {over, done}
-    assert sweep.left == [Left(due, "not due for 60 s more: its worker may live")]
-    (record,) = scene.records()
-    assert (record["scope"], record["outcome"], record["overdue"]) == ("over", "abandoned", None)
-    assert record["reason"] == "its host is lost; found by leasetimer clear"
-
-
-def test_a_lost_hosts_presence_is_removed(scene: Scene) -> None:
-    """So that nobody takes a server for hung that is no more; nothing happens where there is none."""
-    scene.folder.make()
-    Path(scene.folder.join("server.json")).touch()
-    first, second = scene.sweep(lost=True), scene.sweep(lost=True)
-    first.presence()
-    second.presence()
-    assert [len(sweep.done) for sweep in (first, second)] == [1, 0]
-    assert scene.names() == set()

@@ -1,3 +1,5 @@
+"""File events on a real folder."""
+
 import os
 import shutil
 import threading

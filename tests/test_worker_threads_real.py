@@ -8,47 +8,20 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import leasetimer
 from leasetimer import LeaseTimerClient, expires
 from ledgers import HOST, every_lease, in_child, leases, only, open_files
+from workers import AS_ROOT, NOBODY, REAL
+from workers import _directory as _directory
+from workers import root as root
 
-pytestmark = [
-    pytest.mark.real,
-    # a worker without a server is what most of this is about
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-NOBODY = 65534
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: mounting and other users take root")
-
-
-@pytest.fixture(autouse=True)
-def _directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv("LEASETIMER_DIR", str(tmp_path / "root"))
-    monkeypatch.setenv("LEASETIMER_HOST", HOST)
-    leasetimer.configure(None)
-    yield
-    leasetimer.configure(None)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "root"
-
-
-def program(source: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a worker to its end."""
-    command = [sys.executable, "-c", textwrap.dedent(source)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **options)
+pytestmark = REAL
 
 
 # -- threads and tasks
