@@ -158,12 +158,15 @@ class FakeProcesses(Processes):
             return None
         return FakePidfd(process, self.clock)
 
-    def descendants(self, worker: Worker) -> list[Worker]:
-        found: list[Worker] = []
+    def descendants(self, worker: Worker) -> list[tuple[Worker, Process]]:
+        found: list[tuple[Worker, Process]] = []
         todo = list(self.table[worker.pid].children)
         while todo:
             child = todo.pop()
-            found.append(worker._replace(pid=child.pid, start=child.start))
+            member = worker._replace(pid=child.pid, start=child.start)
+            process = self.open(member)
+            if process is not None:
+                found.append((member, process))
             todo += child.children
         return found
 
@@ -193,9 +196,9 @@ class FakeFolder(Folder):
         self._before("remove", name)
         super().remove(name)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes) -> int:
         self._before("replace", name)
-        super().replace(name, data)
+        return super().replace(name, data)
 
     def _before(self, call: str, name: str) -> None:
         if call in self.on:

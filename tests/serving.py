@@ -85,7 +85,7 @@ class InlineRecorder(Recorder):
         self.flush()
 
     def flush(self) -> None:
-        while self.stuck and self._write(*self.stuck[0][:2], failed=True):
+        while self.stuck and self._write(*self.stuck[0][:2]):
             _, _, then = self.stuck.pop(0)
             if then:
                 then()

@@ -27,11 +27,11 @@ def test_a_missing_root_is_made_for_its_user_only(folder: Folder) -> None:
 
 
 def test_a_host_folder_is_as_open_as_its_root(folder: Folder) -> None:
-    """Whoever may write into ROOT may write there, whatever this process' umask is; the sticky bit goes along."""
+    """Whoever may write into ROOT may write there, whatever this process' umask is; sticky and setgid go along."""
     os.mkdir(folder.root)
     os.chmod(folder.root, 0o3777)
     folder.make()
-    assert stat.S_IMODE(os.stat(folder.path).st_mode) == 0o1777
+    assert stat.S_IMODE(os.stat(folder.path).st_mode) == 0o3777
 
 
 def test_making_it_twice_changes_nothing(folder: Folder) -> None:

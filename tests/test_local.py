@@ -13,7 +13,7 @@ from fakes import FakeClock
 from leasetimer import LocalTimerClient, LocalTimerServer, TimerRequest, local
 from leasetimer.local import MultiprocessingRequestQueue
 
-NOBODY = -3  # as a pid: os.kill is replaced wherever it could be reached
+NOBODY = 1 << 30  # as a pid: no kernel gives one so high
 
 Kill = list[tuple[int, int]]
 

@@ -252,7 +252,10 @@ def test_descendants_are_all_that_live_below() -> None:
     with child(sys.executable, "-c", FAMILY, stdin=subprocess.PIPE) as running:
         assert running.stdout
         youngest = int(running.stdout.readline())
-        found = PROCESSES.descendants(worker(running.pid))
+        opened = PROCESSES.descendants(worker(running.pid))
+        for _, member in opened:
+            member.close()
+        found = [descendant for descendant, _ in opened]
         assert len(found) == 3
         assert youngest in {descendant.pid for descendant in found}
         assert found == [worker(descendant.pid) for descendant in found]

@@ -114,13 +114,22 @@ def test_renewal_during_a_slow_read_is_seen(machine: FakeMachine) -> None:
     assert outcome(reap) == ("recovered", [])
 
 
-def test_no_quick_read_at_all_postpones(machine: FakeMachine) -> None:
-    """Where every read is slow nothing is signalled, and it is tried again later."""
+def test_where_every_read_is_slow_the_last_one_has_to_do(machine: FakeMachine) -> None:
+    """Or nobody would ever be reaped on such a file system."""
     worker = machine.worker()
     reap = overdue(machine, worker)
     reads = slow(machine, *[2 * FRESH] * 2 * FRESH_TRIES)
-    assert not reap.run()
+    assert reap.run()
     assert len(reads) == FRESH_TRIES
+    assert worker.process.signals == [signal.SIGKILL]
+
+
+def test_a_read_as_long_as_a_gap_postpones(machine: FakeMachine) -> None:
+    """Nothing is signalled on what was read so long ago, and it is tried again later."""
+    worker = machine.worker()
+    reap = overdue(machine, worker)
+    slow(machine, *[1.5] * FRESH_TRIES)
+    assert not reap.run()
     assert worker.process.signals == []
 
 

@@ -27,7 +27,7 @@ ROOMS = [
     "held lookout",
     "watcher exclusive",
     "presence",
-    "postmortem leasefiles locks known",
+    "postmortem leasefiles locks known trouble",
     "directory",
     "process",
     "api",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from errno import EACCES, EPERM, EROFS
 from typing import Any
 
 from . import log
 from .clock import Clock
 from .crew import Crew
-from .directory import Folder
+from .directory import Folder, unusable
 from .presence import BEAT_INTERVAL, Presence, own_presence, write_presence
 from .process import Processes
 
@@ -28,6 +30,7 @@ class Beat:
         self._interval = min(max(max_interval, SHORTEST_INTERVAL), BEAT_INTERVAL)
         self._presence = own_presence(folder, processes, self._interval)
         self._due = 0.0
+        self._constant = {"pidns": processes.namespace("pid"), "stages": []}
         self._writing = False
         self._failed = False
 
@@ -36,10 +39,19 @@ class Beat:
         """The boot that this server runs on."""
         return self._presence.boot
 
-    def first(self, **fields: Any) -> None:
-        """Say that it serves, with these facts."""
+    def first(self, **fields: Any) -> int:
+        """Say that it serves, with these facts; the uid that the file system gives to what this server writes.
+
+        Raises ``DirectoryUnusable`` where it may not write: it would serve leases that it can neither clear nor trust.
+        """
         self._presence = own_presence(self._folder, self._processes, self._interval)
-        self._write(self._next(fields))
+        try:
+            return write_presence(self._folder, self._next(fields))
+        except OSError as error:
+            if error.errno in (EPERM, EACCES, EROFS):
+                raise unusable(self._folder.path, error) from error
+            log.warning("beat not written", dir=self._folder.path, error=error)
+            return os.geteuid()
 
     def next(self, **fields: Any) -> None:
         """Say it again, if it is time, and the last one is through: a file system that hangs gets no second."""
@@ -61,7 +73,7 @@ class Beat:
         now = self._clock.monotonic()
         self._due = now + self._interval
         self._presence = self._presence._replace(
-            beat=self._presence.beat + 1, time=self._clock.now(), monotonic=now, fields={**fields, "stages": []}
+            beat=self._presence.beat + 1, time=self._clock.now(), monotonic=now, fields={**fields, **self._constant}
         )
         return self._presence
 

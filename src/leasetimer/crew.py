@@ -20,7 +20,8 @@ class Crew:
         self._lock = threading.Condition()
         self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._parked = 0
-        self._busy: set[int] = set()
+        self._under_way = 0
+        self._threads: set[int] = set()
 
     def begin(self) -> None:
         """Park a first thread, so that the first job finds one."""
@@ -29,31 +30,37 @@ class Crew:
     def start(self, job: Job) -> None:
         """Begin that job now. Raises ``RuntimeError`` where no thread can be had."""
         with self._lock:
+            self._under_way += 1
             if self._parked:
                 self._parked -= 1
                 self._jobs.put(job)
                 return
-        threading.Thread(target=self._work, args=(job,), name="leasetimer-crew", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(job,), name="leasetimer-crew", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._under_way -= 1
+            raise
 
     def wait(self, seconds: float) -> bool:
         """Wait until no job is under way but the caller's own, ``seconds`` at most; whether that is so."""
-        me = {threading.get_ident()}
         with self._lock:
-            return self._lock.wait_for(lambda: not self._busy - me, seconds)
+            mine = int(threading.get_ident() in self._threads)
+            return self._lock.wait_for(lambda: self._under_way <= mine, seconds)
 
     def _work(self, job: Job) -> None:
         me = threading.get_ident()
+        self._threads.add(me)
         while True:
-            with self._lock:
-                self._busy.add(me)
             try:
                 job()
             except Exception:  # noqa: BLE001 - logged; what it leaves undone is the job's to think of
                 log.error("job failed", trace=True)
             with self._lock:
-                self._busy.discard(me)
+                self._under_way -= 1
                 self._lock.notify_all()
                 if self._parked >= SPARE:
+                    self._threads.discard(me)
                     return
                 self._parked += 1
             job = self._jobs.get()

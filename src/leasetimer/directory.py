@@ -7,6 +7,7 @@ system says reaches the caller as ``OSError``.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import stat
@@ -19,16 +20,16 @@ from .names import moved_name
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PART = re.compile(r"\..+\.([0-9a-f]+)\.part", re.DOTALL)
+_numbers = itertools.count()
 PRESENCE = "server.json"
 POSTMORTEM = "postmortem"
 
 
 class Content(NamedTuple):
-    """What a file held, up to a byte more than a page, who owns it as the file system shows it, and its inode."""
+    """What a file held, up to a byte more than was asked for, and who owns it as the file system shows it."""
 
     data: bytes
     owner: int
-    inode: int
 
 
 class Folder:
@@ -57,7 +58,7 @@ class Folder:
         try:
             os.mkdir(self.path, 0o700)
             # Whoever may write into ROOT may write here: root's server serves everybody's workers in one folder.
-            os.chmod(self.path, stat.S_IMODE(os.stat(self.root).st_mode) & 0o1777)
+            os.chmod(self.path, stat.S_IMODE(os.stat(self.root).st_mode) & 0o3777)
         except FileExistsError:
             _check_folder(self.path)
         except OSError as error:
@@ -142,7 +143,7 @@ class Folder:
                 raise LeaseUnreadable("not a regular file")
             if found.st_nlink > 1:
                 raise LeaseUnreadable(f"a hard link, {found.st_nlink} names for one file")
-            return Content(os.read(fd, most + 1), found.st_uid, found.st_ino)
+            return Content(os.read(fd, most + 1), found.st_uid)
         finally:
             os.close(fd)
 
@@ -179,21 +180,27 @@ class Folder:
             found += [(os.path.join(below, name), int(match[1], 16)) for name, match in matches if match]
         return sorted(found)
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a whole small file so that a reader sees the old one or the new one, never a part."""
+    def replace(self, name: str, data: bytes) -> int:
+        """Write a whole small file so that a reader sees the old one or the new one, never a part.
+
+        Returns the uid that the file system gives it: a squashed root's is another's.
+        """
         path = self.join(name)
-        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(name)}.{os.getpid():x}.part")
+        ours = f"{next(_numbers):x}.{os.getpid():x}"  # two threads may write the same file
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(name)}.{ours}.part")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             try:
                 _write_all(fd, data)
+                owner = os.fstat(fd).st_uid
             finally:
                 os.close(fd)
             os.rename(temporary, path)
         except BaseException:
             self.remove(temporary)
             raise
+        return owner
 
 
 def make_root(root: str) -> None:

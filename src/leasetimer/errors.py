@@ -59,6 +59,12 @@ class LeaseNewer(LeaseUnreadable):
     """Written by a newer leasetimer than this one: reported, never guessed at."""
 
 
+class CannotReap(LeasetimerError, OSError):
+    """This system lacks what reaping needs; a server that can't reap does not start."""
+
+    exit_code = 9
+
+
 class NotConfigured(LeasetimerError, RuntimeError):
     """``expires`` was used with no client, no ``configure`` and no ``LEASETIMER_DIR``."""
 

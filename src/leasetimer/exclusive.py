@@ -17,7 +17,7 @@ from .clock import Clock
 from .directory import Folder, make_root
 from .errors import ServerRefused
 from .locks import lock_path
-from .presence import Presence, is_here, read_presence
+from .presence import Presence, is_here, read_presence, same_space
 from .process import Processes
 
 WATCH_INTERVAL = 1.0
@@ -68,9 +68,9 @@ class Exclusive:
             if (other.pid, other.uid) != (os.getpid(), os.geteuid()):
                 raise self._refused(other)  # another user's, whose lock is in another folder
             return
-        if other.boot == self._processes.boot():
+        if other.boot == self._processes.boot() and same_space(other, self._processes):
             return  # it was killed on this boot
-        log.info("last server here was of another boot, watching its beat", host=other.host, seconds=2 * other.interval)
+        log.info("watching the beat of another boot, or container", host=other.host, seconds=2 * other.interval)
         end = self._clock.monotonic() + 2 * min(max(other.interval, WATCH_INTERVAL), 60.0) + WATCH_INTERVAL
         while self._clock.monotonic() < end and not self._clock.wait(stopping, WATCH_INTERVAL):
             now = read_presence(self._folder)

@@ -15,18 +15,16 @@ from .crew import Crew
 from .lease import Worker
 from .leasefiles import LeaseFiles
 from .leases import LOOK_AGAIN, Leases
-from .postmortem import Incident, Recorder, obituary
+from .postmortem import ENDED, Incident, Recorder, obituary
 from .process import Processes
 from .reaper import Reap, Rules
 
-ENDED = ("reaped", "gone", "abandoned")
-"""Outcomes after which the worker is no more."""
 Action = Callable[[dict[str, Any]], None]
 """What else is done about an incident: it is handed the record once the outcome is known, in a thread of its own."""
 
 
 class Incidents:
-    """All incidents of one server. Its methods are the loop's to call; what threads leave waits for ``settle``.
+    """All incidents of one server. What is public is the loop's to call; what threads leave waits for ``settle``.
 
     :param wake: wakes the loop, from any thread.
     :param look_at: has the loop look at leases again.
@@ -59,6 +57,7 @@ class Incidents:
         self._wake = wake
         self._look_at = look_at
         self._spare_interval = spare_interval
+        self._spared: set[tuple[str, float]] = set()  # promises whose worker was under a debugger: told once
         self._recorder = Recorder(files.folder, clock)
         self._settling: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
@@ -135,19 +134,34 @@ class Incidents:
         self._begin(set(dead), partial(self._conclude_all, incidents))
 
     def _conclude_all(self, incidents: list[Incident]) -> None:
+        """Their actions last: one that hangs must not keep the other dead from being cleared."""
+        told = []
         for incident in incidents:
             try:
-                self._conclude(incident)
+                told += [incident] * self._tell(incident)
             except Exception:  # noqa: BLE001 - logged; the others are buried all the same, this one at the next scan
                 log.error("burying failed, tried again", trace=True, worker=incident.lease.worker)
                 self._later(partial(self._leases.busy.discard, incident.lease.worker))
+        for incident in told:
+            self._act(incident)
 
     def _conclude(self, incident: Incident) -> None:
-        """The outcome is known: publish the record, do what else is to be done, and only then let go of the leases."""
+        if self._tell(incident):
+            self._act(incident)
+
+    def _tell(self, incident: Incident) -> bool:
+        """The outcome is known: publish the record, and only then let go of the leases. False: it was told before."""
         settle = partial(self._later, partial(self._settle, incident))
-        if incident.outcome in ("gone", "abandoned") and incident.told_before(self._files.folder):
+        promise = (incident.lease.name, incident.lease.status.deadline)
+        if (incident.outcome in ("gone", "abandoned") and incident.told_before(self._files.folder)) or (
+            incident.outcome == "spared" and promise in self._spared
+        ):
             settle()
-            return
+            return False
+        if incident.outcome == "spared":
+            self._spared.add(promise)
+        else:
+            self._spared.discard(promise)
         self._later(lambda: self.counters.update([incident.outcome]))
         log.warning("incident", **incident.summary())
         if incident.outcome in ENDED:
@@ -155,6 +169,9 @@ class Incidents:
         else:
             self._recorder.publish(incident)
             settle()  # the worker lives: its leases are guarded again, also while no record can be written
+        return True
+
+    def _act(self, incident: Incident) -> None:
         for action in self._actions:
             try:
                 action(incident.fields)
@@ -178,7 +195,7 @@ class Incidents:
             self._leases.busy.discard(worker)
             for gone in [incident.lease, *incident.others, *self._leases.of(worker)]:
                 self._leases.remove(gone)
-            self._look_at({gone.name for gone in [incident.lease, *incident.others]})
+            self._look_at({gone.name for gone in [incident.lease, *incident.others]} - self._leases.trouble.keys())
             return
         if outcome not in ("recovered", "spared"):
             self._leases.handled(lease)

@@ -14,8 +14,8 @@ class Known:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.shift = 0.0  # seconds that gaps have moved the deadline written with this seq
-        self.handled = -1  # the seq that was acted on already: one incident each
+        self.shift = 0.0  # seconds that gaps have moved the deadline that was written
+        self.handled = -1.0  # the deadline, as written, that was acted on already: one incident each
         self.again = 0.0  # not acted on before that instant, whatever its deadline
         self.missing = 0  # scans in a row that did not list it
 
@@ -25,8 +25,8 @@ class Known:
         return self.lease.status.deadline + self.shift
 
     def has_handled(self, lease: Lease) -> bool:
-        """Whether that very lease, of that seq, was acted on."""
-        return self.lease.worker == lease.worker and self.handled == lease.status.seq
+        """Whether that very promise was acted on: this worker's, to leave by this deadline."""
+        return self.lease.worker == lease.worker and self.handled == lease.status.deadline
 
 
 class Memory:
@@ -63,8 +63,10 @@ class Memory:
             self._by_worker.setdefault(lease.worker, set()).add(lease.name)
         else:
             displaced = None
-            if known.lease.status.seq != lease.status.seq:
-                known.lease, known.shift, known.again = lease, 0.0, 0.0
+            # The same deadline with a higher seq is the same promise: another block of the scope was entered or left.
+            if known.lease.status.deadline != lease.status.deadline:
+                known.shift = known.again = 0.0
+            known.lease = lease
         known.missing = 0
         return known, displaced
 

@@ -18,7 +18,10 @@ READ_TRIES = 5
 
 
 class LeaseFiles:
-    """The lease files of a folder, by lease name. Raises ``LeaseUnreadable`` and ``OSError`` as they come."""
+    """The lease files of a folder, by lease name. Raises ``LeaseUnreadable`` and ``OSError`` as they come.
+
+    The loop lists, clears and removes; reaps read at the same time, in threads of their own.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -131,7 +134,7 @@ class LeaseFiles:
             try:
                 lease = self._read(file, name)
             except FileNotFoundError:
-                self._moved[name].discard(file)
+                self._moved.get(name, set()).discard(file)
                 continue
             except LeaseUnreadable:
                 if not named:
@@ -147,7 +150,7 @@ class LeaseFiles:
         for file in files:  # the lower seqs first: a crash in between must not leave an older one as the highest
             self.folder.remove(file)
             self._seen.pop(file, None)
-            self._moved[name].discard(file)
+            self._moved.get(name, set()).discard(file)
         if not self._moved.get(name):
             self._moved.pop(name, None)
 

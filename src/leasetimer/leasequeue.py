@@ -20,6 +20,8 @@ SLICE = 16
 """Leases looked at in one turn of a scan: half a millisecond, which is how much it may delay what is due."""
 JITTER = 0.1
 """How much of an interval two scans may be nearer or farther: hosts started together must not beat together."""
+LISTING_SHARE = 10
+"""How many times as long as a listing takes, at least, until the next one: a slow one must not take all the time."""
 POLL_INTERVAL = 1.0
 """Seconds between two scans where file events can't be had, and between two looks whether the folder still stands."""
 
@@ -94,6 +96,8 @@ class LeaseQueue(RequestQueue):
             if now >= self._scan_due and not self._scanning:
                 self._scan_due = now + self._interval()
                 self._scanning.extend(self._leases.begin_scan())
+                took = self._clock.monotonic() - now
+                self._scan_due = max(self._scan_due, now + took * LISTING_SHARE)
             self._failed = None
         except OSError as error:  # what is known is guarded all the same
             self._scan_due = min(self._scan_due, now + POLL_INTERVAL)

@@ -17,11 +17,14 @@ from .leasefiles import LeaseFiles
 from .names import split_name
 from .pace import Pace
 from .process import Processes
+from .trouble import Trouble
 
 LOOK_AGAIN = 1.0
 """Seconds until a lease that could not be read when it was due is looked at again."""
 SLACK = 1.0
 """Seconds added to a gap: those who stood still with the server are not all woken at once."""
+HANDLED_INTERVAL = 10.0
+"""Seconds between two looks whether a worker that lives on after an incident has made a new promise."""
 MISSED_SCANS = 2
 """Scans in a row that don't list a lease until it is forgotten: a name may be away for a moment."""
 
@@ -32,7 +35,7 @@ class Leases:
     def __init__(self, files: LeaseFiles, clock: Clock, processes: Processes, pace: Pace) -> None:
         self.busy: set[Worker] = set()  # being reaped: their leases are left alone until that is over
         self.dead: dict[Worker, list[Lease]] = {}
-        self.trouble: dict[str, str] = {}  # what can't be read or judged, by name: said once
+        self.trouble = Trouble(files.folder)
         self._files = files
         self._clock = clock
         self._processes = processes
@@ -99,39 +102,41 @@ class Leases:
                 if stat is None or f"{stat.start:x}" != dotted.token:
                     self._files.folder.remove(name)
             except (LeaseUnreadable, OSError) as error:
-                self._say(name, "leftover not removed", error)
+                self.trouble.say(name, "leftover not removed", error)
         for name in self._known:
             if name not in leases and (known := self._known.get(name)):
                 known.missing += 1
                 if known.missing >= MISSED_SCANS:
                     self.forget(name)
-        for name in self.trouble.keys() - leases - {name for name, _ in new}:
-            del self.trouble[name]
+        self.trouble.keep(leases | {name for name, _ in new})
         return sorted(leases)
 
     def look(self, name: str) -> Lease | None:
         """Read a lease and do what its state asks for; returned where it is held and to be guarded."""
-        known = self._known.get(name)
-        if known is not None and known.lease.worker in self.busy:
+        leases = self._fresh(name)
+        if leases is None:
             return None
-        try:
-            leases = self._files.read(name)
-        except (LeaseUnreadable, OSError) as error:
-            self._say(name, "lease not read, tried again", error)
-            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
-            return None
-        finally:
-            self._pace.mark()
         if not leases:
             self.forget(name)
             return None
         return [self._judge(lease) for lease in leases][-1]
 
+    def _fresh(self, name: str) -> list[Lease] | None:
+        """A fresh read; None where it failed, which is neither a release nor an expiry: said once, and tried again."""
+        try:
+            return self._files.read(name)
+        except (LeaseUnreadable, OSError) as error:
+            self.trouble.say(name, "lease not read, tried again", error)
+            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
+            return None
+        finally:
+            self._pace.mark()
+
     def _judge(self, lease: Lease) -> Lease | None:
         name, worker = lease.name, lease.worker
         doubt = self._doubt(lease)
         if doubt:
-            self._say(name, "lease not guarded", doubt)
+            self.trouble.say(name, "lease not guarded", doubt)
             return None
         self.trouble.pop(name, None)
         if worker in self.busy:
@@ -145,7 +150,7 @@ class Leases:
         known = self._remember(lease)
         if not lease.status.held:
             return self._clear(name)
-        return lease if known.handled != lease.status.seq else None
+        return None if known.has_handled(lease) else lease
 
     def _doubt(self, lease: Lease) -> str | None:
         """Why this lease must be left alone, if so: neither judged nor cleared."""
@@ -154,7 +159,7 @@ class Leases:
             return None  # nothing of another boot lives
         if (worker.pidns, lease.identity.timens) != self._spaces:
             return "its worker is in another pid or time namespace, pids and clocks can't be compared"
-        if worker.pid == os.getpid():
+        if worker.pid == os.getpid() and self._lives(worker):
             return "its worker is this server's own process"
         return None
 
@@ -180,12 +185,6 @@ class Leases:
         known = self._known.get(lease.name)
         return known is not None and known.has_handled(lease)
 
-    def _say(self, name: str, event: str, problem: object) -> None:
-        text = str(problem)
-        if self.trouble.get(name) != text:
-            self.trouble[name] = text
-            log.warning(event, file=self._files.folder.join(name), problem=text)
-
     # -- when they are due
 
     def overdue(self, now: float) -> list[Lease]:
@@ -200,7 +199,7 @@ class Leases:
             if lease is None:
                 continue
             if (due := self.due(lease)) > now:
-                self._deadlines.put(name, due)
+                self._deadlines.put(name, self._look_before(lease, due, now))
             else:
                 self._overdue[name] = lease
         if self._pace.gap:  # a read stood still: nothing that was decided counts before the gap is dealt with
@@ -209,28 +208,28 @@ class Leases:
             self._overdue.clear()
         return list(self._overdue.values())
 
+    def _look_before(self, lease: Lease, due: float, now: float) -> float:
+        """When to look at a lease due then: sooner, if it was put off. In place, it may get a deadline in between."""
+        return due if due <= lease.status.deadline else min(due, now + max(LOOK_AGAIN, (due - now) / 8))
+
     def _due(self, name: str) -> Lease | None:
-        known = self._known.get(name)
-        if known is not None and known.lease.worker in self.busy:
+        leases = self._fresh(name)
+        if not leases or leases[-1].worker in self.busy:  # none: gone, or away for a moment; scans will tell
             return None
-        try:
-            lease = self._files.verdict(name)
-        except (LeaseUnreadable, OSError) as error:
-            self._say(name, "lease not read when due, tried again", error)
-            self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
-            return None
-        finally:
-            self._pace.mark()
-        if lease is None:  # gone, or away for a moment: scans will tell
-            return None
+        lease = leases[-1]
         if not lease.status.held or self._doubt(lease) or lease.worker.boot != self._boot:
             return self._judge(lease)
-        return lease if self._remember(lease).handled != lease.status.seq else None
+        self._remember(lease)
+        if self._is_handled(lease):
+            self._deadlines.put(name, self._clock.monotonic() + HANDLED_INTERVAL)
+            return None
+        return lease
 
     def handled(self, lease: Lease) -> None:
-        """This lease, with this seq, has been acted on: never again."""
-        self._remember(lease).handled = lease.status.seq
+        """This promise has been acted on: never again. Whether there is a new one is looked for now and then."""
+        self._remember(lease).handled = lease.status.deadline
         self.dismiss(lease.name)
+        self._deadlines.put(lease.name, self._clock.monotonic() + HANDLED_INTERVAL)
 
     def put_off(self, worker: Worker, instant: float) -> None:
         """What that worker has overdue now is not acted on before ``instant`` on the monotonic clock."""
@@ -246,12 +245,15 @@ class Leases:
             names |= self._files.listed()[0]  # what was published meanwhile, and not seen yet, stood still as well
         except OSError as error:
             log.warning("folder not listed after standing still", dir=self._files.folder.path, error=error)
+        # A listing that took long belongs to this gap: or it would be the next one, and so for ever.
+        self._pace.mark()
+        gap += self._pace.take()
         for name in names:
             new = self._known.get(name) is None
             try:
                 lease = self._files.verdict(name)
             except (LeaseUnreadable, OSError) as error:
-                self._say(name, "lease not read after standing still", error)
+                self.trouble.say(name, "lease not read after standing still", error)
                 lease = None
             self._pace.mark()
             if lease is not None and not self._doubt(lease):
@@ -270,7 +272,7 @@ class Leases:
         try:
             lease = self._files.clear(name)
         except (LeaseUnreadable, OSError) as error:
-            self._say(name, "released lease not cleared, tried again", error)
+            self.trouble.say(name, "released lease not cleared, tried again", error)
             self._deadlines.put(name, self._clock.monotonic() + LOOK_AGAIN)
             return None
         if lease is None:
@@ -280,11 +282,13 @@ class Leases:
         return lease
 
     def remove(self, lease: Lease) -> None:
-        """Remove the files of a lease whose worker is gone."""
+        """Remove the files of a lease whose worker is gone; tried again at each scan, if that fails."""
         try:
             self._files.remove(lease.name, lease.worker)
         except (LeaseUnreadable, OSError) as error:
-            self._say(lease.name, "lease of a dead worker not removed, tried again", error)
+            self.trouble.say(lease.name, "lease of a dead worker not removed, tried again", error)
+            self._remember(lease).handled = lease.status.deadline  # or it would be told again, and again
+            self.dismiss(lease.name)
             return
         known = self._known.get(lease.name)
         if known is None or known.lease.worker == lease.worker:

@@ -166,7 +166,7 @@ class Ledger(Uses["LeaseTimerClient"]):
         moved = 0.0
         fresh = fresh or lease is None or not lease.held
         try:
-            self._lookout.look(required=client.require_server)
+            self._lookout.look(required=client.require_server and fresh)
             if lease is None:
                 lease = self._describe(client, scope_id)
             for left in reversed(range(MOST_WRITES)):

@@ -118,7 +118,10 @@ class LocalTimerServer(TimerServer):
                 expired.setdefault(timer.worker_id, []).append(timer)
         return expired
 
-    def _reap_worker(self, worker_id: int) -> bool:
+    def _reap_worker(self, worker_id: Any) -> bool:
+        if type(worker_id) is not int or worker_id <= 1:  # 0 and less are whole groups of processes, or all
+            log.error("worker not killed, no pid of a worker", got=worker_id)
+            return True
         try:
             os.kill(worker_id, signal.SIGKILL)
         except ProcessLookupError:

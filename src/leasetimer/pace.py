@@ -20,6 +20,10 @@ class Pace:
         self._last = clock.monotonic()
         self.gap = 0.0
 
+    def begin(self) -> None:
+        """The steps begin now: what was before is none of them."""
+        self._last, self.gap = self._clock.monotonic(), 0.0
+
     def mark(self, planned: float = 0.0) -> float:
         """A step that should have taken ``planned`` seconds ends, the next begins; the seconds lost in it, else 0.
 

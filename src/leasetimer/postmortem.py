@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from .directory import POSTMORTEM, Folder
 from .errors import LeaseUnreadable
 from .lease import Lease
 from .names import split_name
+from .process import signal_name
 
 SCHEMA = 1
 Outcome = Literal["pending", "reaped", "gone", "abandoned", "recovered", "refused", "spared", "unkillable", "observed"]
@@ -25,6 +25,10 @@ LONGEST = 1 << 20
 """Bytes of a record that are read, at most."""
 RETRY_INTERVAL = 1.0
 """Seconds until a record that could not be written is tried again."""
+
+
+ENDED = ("reaped", "gone", "abandoned")
+"""Outcomes after which the worker is no more."""
 
 
 class Incident:
@@ -73,16 +77,12 @@ class Incident:
 
     def signalled(self, number: int) -> None:
         """A signal was just sent."""
-        try:
-            name = signal.Signals(number).name
-        except ValueError:  # a real-time one between the first and the last has no name there
-            name = f"SIGRTMIN+{number - signal.SIGRTMIN}"
-        self.fields["signals"].append({"signal": number, "name": name, "time": self._clock.now()})
+        self.fields["signals"].append({"signal": number, "name": signal_name(number), "time": self._clock.now()})
 
     def end(self, outcome: Outcome, reason: str | None = None) -> None:
         """What really happened, and why it was no more."""
         self.fields.update(outcome=outcome, reason=reason)
-        if outcome in ("reaped", "gone", "abandoned"):
+        if outcome in ENDED:
             self.fields["gone"] = self._clock.now()
 
     def summary(self) -> dict[str, object]:
@@ -90,12 +90,12 @@ class Incident:
         return {key: self.fields[key] for key in ("outcome", "host", "pid", "scope", "overdue", "reason")}
 
     def told_before(self, folder: Folder) -> bool:
-        """Whether its record has an outcome already: a server before this one was killed before it cleared up."""
+        """Whether its record tells the worker's end: a server before this one was killed before it cleared up."""
         try:
             found = _OUTCOME.search(folder.read(self.name).data)
         except (OSError, LeaseUnreadable):
             return False
-        return found is not None and found[1] != b"pending"
+        return found is not None and found[1].decode() in ENDED
 
     def record(self) -> bytes:
         """The record as it is now."""
@@ -139,6 +139,7 @@ class Recorder:
         self._clock = clock
         self._jobs: queue.SimpleQueue[tuple[Incident, bytes, Callable[[], None] | None] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
+        self._failed: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="leasetimer-recorder", daemon=True)
 
     def start(self) -> None:
@@ -160,16 +161,14 @@ class Recorder:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             incident, data, then = job
-            failed = False
-            while not self._write(incident, data, failed):
-                failed = True
-                if self._clock.wait(self._hurry, RETRY_INTERVAL):
-                    break  # this process ends: the log line has the whole record, so nothing is lost with it
-            else:
+            if self._write(incident, data):
                 if then:
                     then()
+            elif not self._hurry.is_set():  # once more, after the others: one that can't be written must not stop them
+                self._clock.wait(self._hurry, RETRY_INTERVAL)
+                self._jobs.put(job)
 
-    def _write(self, incident: Incident, data: bytes, failed: bool) -> bool:
+    def _write(self, incident: Incident, data: bytes) -> bool:
         try:
             if incident.before is None:
                 incident.before = _signals_before(self._folder, incident.name)
@@ -178,8 +177,10 @@ class Recorder:
                 fields["signals"] = incident.before + fields["signals"]
                 data = _encoded(fields)
             self._folder.replace(incident.name, data)
-        except OSError as error:
-            if not failed:
+        except Exception as error:  # noqa: BLE001 - logged, with the whole record: nothing is lost if this process ends
+            if incident.name not in self._failed:
                 log.error("record not written, tried again", file=incident.name, error=error, record=data.decode())
+            self._failed.add(incident.name)
             return False
+        self._failed.discard(incident.name)
         return True

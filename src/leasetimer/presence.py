@@ -57,24 +57,30 @@ def read_presence(folder: Folder) -> Presence | None:
         values = {key: fields[key] for key in Presence._fields if key not in ("serving", "fields")}
         presence = Presence(serving=fields["state"] == "serving", fields=fields, **values)
         sound = all(isinstance(fields[key], kind) for key, kind in _KINDS.items()) and presence.pid > 1
-        sound = sound and min(presence.monotonic, presence.time, presence.interval) >= 0
+        sound = sound and all(0 <= one < float("inf") for one in (presence.monotonic, presence.time, presence.interval))
     except (FileNotFoundError, NotADirectoryError, LeaseUnreadable, ValueError, KeyError, TypeError, RecursionError):
         return None
     return presence if sound else None
 
 
-def write_presence(folder: Folder, presence: Presence) -> None:
-    """Replace ``server.json``. Raises ``OSError``."""
+def write_presence(folder: Folder, presence: Presence) -> int:
+    """Replace ``server.json``; the uid that the file system gives it. Raises ``OSError``."""
     import json
 
     fields = {"schema": SCHEMA, "state": "serving" if presence.serving else "stopped"}
     fields |= {key: value for key, value in presence._asdict().items() if key not in ("serving", "fields")}
-    folder.replace(PRESENCE, json.dumps(fields | presence.fields, indent=1).encode() + b"\n")
+    return folder.replace(PRESENCE, json.dumps(fields | presence.fields, indent=1).encode() + b"\n")
+
+
+def same_space(presence: Presence, processes: Processes) -> bool:
+    """Whether that server's pids are in the pid namespace that this process sees."""
+    mine = processes.namespace("pid")
+    return bool(presence.fields.get("pidns", mine) == mine)
 
 
 def is_here(presence: Presence, processes: Processes) -> bool:
     """Whether that very server process runs on this boot. It may be stopped or hung all the same."""
-    if presence.boot != processes.boot():
+    if presence.boot != processes.boot() or not same_space(presence, processes):
         return False
     stat = processes.stat(presence.pid)
     return stat is not None and stat.start == presence.start and stat.state not in "ZX"

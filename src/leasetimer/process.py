@@ -12,7 +12,7 @@ import select
 import signal
 from typing import Any, NamedTuple
 
-from .errors import BadValue
+from .errors import BadValue, CannotReap
 from .lease import Worker
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
@@ -36,8 +36,17 @@ class Processes:
     """The processes of this machine, as this one sees them. The object that tests replace."""
 
     def prepare(self) -> None:
-        """Load now what a reap needs: the first one must not wait 10 ms for an import."""
+        """Load what a reap needs, or the first one waits 10 ms for it. Raises ``CannotReap`` where none can work."""
         import psutil  # noqa: F401 - for descendants
+
+        try:
+            pidfd = os.pidfd_open(os.getpid())
+            try:
+                signal.pidfd_send_signal(pidfd, 0)
+            finally:
+                os.close(pidfd)
+        except (AttributeError, OSError) as error:
+            raise CannotReap(f"a server takes pidfds (Linux 5.3, no sandbox that hides them), got {error}") from None
 
     def boot(self) -> str:
         """The boot id of this machine."""
@@ -139,16 +148,30 @@ class Processes:
             "wchan": wchan,
         }
 
-    def descendants(self, worker: Worker) -> list[Worker]:
-        """All living children of that process and theirs. Those who left it (double fork) can't be known."""
+    def descendants(self, worker: Worker) -> list[tuple[Worker, Process]]:
+        """All living children of that process and theirs, each with a hold on it, to be closed by the caller.
+
+        Those who left it (double fork) can't be known. That the process at ``worker.pid`` is the worker is for the
+        caller to make sure, afterwards.
+        """
         import psutil
 
         try:
             children = psutil.Process(worker.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        found = [(child.pid, self.stat(child.pid)) for child in children]
-        return [worker._replace(pid=pid, start=stat.start) for pid, stat in found if stat and stat.state not in "ZX"]
+        found = []
+        for child in children:
+            stat = self.stat(child.pid)
+            member = worker._replace(pid=child.pid, start=stat.start) if stat and stat.state not in "ZX" else None
+            process = self.open(member) if member else None
+            if member is None or process is None:
+                continue
+            if child.is_running():  # or its pid has come again since it was listed
+                found.append((member, process))
+            else:
+                process.close()
+        return found
 
 
 class Process:
@@ -184,6 +207,14 @@ PROCESSES = Processes()
 """The machine's own."""
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, such as SIGTERM; a real-time one between the first and the last is SIGRTMIN+n."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
 def space(processes: Processes = PROCESSES) -> str:
     """The space of pids that this process sees: its boot and its pid namespace."""
     return f"{processes.boot()}:{processes.namespace('pid')}"
@@ -196,7 +227,8 @@ def host_id(processes: Processes = PROCESSES) -> str:
     ``BadValue`` for a name that can't be a folder's.
     """
     host = os.environ.get("LEASETIMER_HOST")
-    if host and os.environ.get(HOST_SPACE, here := space(processes)) != here:
+    meant_for = os.environ.get(HOST_SPACE)
+    if meant_for and meant_for != space(processes):
         host = None  # inherited from another machine, as by srun, or into a container: its pids are not ours
     if not host:
         host = os.uname().nodename

@@ -15,14 +15,14 @@ from .clock import Clock
 from .errors import LeaseUnreadable
 from .lease import Lease, Worker
 from .leasefiles import LeaseFiles
-from .pace import Pace
+from .pace import GAP, Pace
 from .postmortem import Incident, Outcome
 from .process import Process, Processes
 
 FRESH = 0.05
 """Seconds that the last read of a lease may be old when the signal goes out."""
-FRESH_TRIES = 20
-"""Reads until one was quick enough; then nothing is signalled, and it is tried again later."""
+FRESH_TRIES = 5
+"""Reads until one was quick enough. On a file system that is always slower the last may take up to a gap's length."""
 KILL_PATIENCE = 30.0
 """Seconds after SIGKILL until a worker counts as unkillable."""
 CLOCK_STEP = 0.5
@@ -93,8 +93,7 @@ class Reap:
             log.warning("reap postponed", worker=self.worker, scope=self.lease.scope, why=why)
             return False
         finally:
-            for _, process in self._tree:
-                process.close()
+            self._let_tree_go()
         self.incident.end(outcome, reason)
         return True
 
@@ -116,7 +115,7 @@ class Reap:
                 return "spared", f"traced by pid {tracer}, most likely a debugger"
             self._publish(self.incident)
             if self.rules.tree or self.lease.identity.tree:
-                self._find_tree()
+                self._find_tree(process)
             return self._kill(process)
 
     def _refusal(self, uid: int | None) -> str | None:
@@ -131,14 +130,20 @@ class Reap:
             return None
         return f"the lease is uid {owner}'s, its worker is uid {uid}'s, this server's files are uid {self._owner}'s"
 
-    def _find_tree(self) -> None:
-        for child in self._processes.descendants(self.worker):
+    def _find_tree(self, process: Process) -> None:
+        for child, member in self._processes.descendants(self.worker):
             if child.pid == os.getpid():
-                continue  # started by the worker: a server does not kill itself
-            process = self._processes.open(child)
-            if process is not None:
-                self._tree.append((child, process))
-                self.incident.fields["tree"].append({"pid": child.pid, "start": child.start})
+                member.close()  # started by the worker: a server does not kill itself
+            else:
+                self._tree.append((child, member))
+        if process.gone(0):
+            self._let_tree_go()  # its pid may have come again while they were listed: they may be anybody's
+        self.incident.fields["tree"] = [{"pid": child.pid, "start": child.start} for child, _ in self._tree]
+
+    def _let_tree_go(self) -> None:
+        for _, member in self._tree:
+            member.close()
+        self._tree.clear()
 
     # -- signals
 
@@ -165,32 +170,36 @@ class Reap:
 
     def _signal(self, process: Process, number: int) -> bool:
         """Send it, if a read no older than ``FRESH`` still says overdue. False: it doesn't."""
-        for _ in range(FRESH_TRIES):
+        for tries in range(1, FRESH_TRIES + 1):
             if self._pace.mark():
                 raise Postponed("this server stood still")
             asked = self._clock.monotonic()
             if not self._still_overdue():
                 return False
-            if self._clock.monotonic() - asked > FRESH:
+            # Where every read is slow the last one has to do, if it took less than a gap.
+            if self._clock.monotonic() - asked > (FRESH if tries < FRESH_TRIES else GAP):
                 continue
             try:
                 process.signal(number)
                 self.incident.signalled(number)
                 self._publish(self.incident)  # or a server after this one would not know of it
             except ProcessLookupError:
-                log.debug("worker gone before the signal", worker=self.worker)
+                if not self.incident.fields["signals"]:
+                    self._let_tree_go()  # it ended by itself: nobody is signalled
             self._signal_tree(number)
             return True
-        raise Postponed(f"no read of the lease took less than {FRESH} s")
+        raise Postponed(f"no read of the lease took less than {GAP} s")
 
     def _still_overdue(self) -> bool:
         try:
             lease = self._files.verdict(self.lease.name, self.worker)
         except (LeaseUnreadable, OSError) as error:
             raise Postponed(f"the lease can't be read: {error}") from error
-        if lease is None or not lease.status.held:
-            return False
-        return lease.status.seq == self.lease.status.seq and self._clock.monotonic() >= self.due
+        if lease is None:
+            raise Postponed("the lease has vanished, which is no release")
+        # The same deadline with another seq is the same promise: another block of the scope was entered or left.
+        promised = lease.status.held and lease.status.deadline <= self.lease.status.deadline
+        return promised and self._clock.monotonic() >= self.due
 
     def _signal_tree(self, number: int) -> None:
         for child, process in self._tree:
@@ -221,7 +230,8 @@ class Reap:
 
     def _spared_by_release(self, process: Process) -> tuple[Outcome, str | None]:
         if process.gone(0):
-            self._signal_tree(signal.SIGKILL)  # the worker released on its way out: its tree goes with it
+            if self.incident.fields["signals"]:
+                self._signal_tree(signal.SIGKILL)  # the worker released on its way out: its tree goes with it
             return self._reaped()
         sent = len(self.incident.fields["signals"])
         return "recovered", f"released or renewed before {'SIGKILL' if sent else 'the first signal'}"

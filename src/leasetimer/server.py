@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from .api import TimerRequest, TimerServer
 from .beat import Beat
 from .clock import CLOCK, Clock, check_after
 from .crew import Crew
-from .directory import PRESENCE, Folder, root_path
+from .directory import POSTMORTEM, Folder, root_path, unusable
 from .exclusive import Exclusive
 from .incidents import Action, Incidents
 from .lease import Worker
@@ -25,6 +27,8 @@ from .reaper import Rules
 
 TICK = 1.0
 """Seconds that the loop sleeps at most: what makes a gap visible, whatever ``max_interval`` is."""
+RECORD_PATIENCE = 10.0
+"""Seconds that ``once`` waits for records when nothing else is left to do."""
 STOP_PATIENCE = 3.0
 """Seconds that ``stop`` waits for the turn under way, and again for records not yet written."""
 
@@ -72,6 +76,7 @@ class LeaseTimerServer(TimerServer):
         self.leases = Leases(self._files, clock, processes, self._pace)
         self._queue = LeaseQueue(self.folder, self.leases, clock, self._pace, max_interval)
         super().__init__(self._queue, max_interval, daemon)
+        self._pid = os.getpid()
         self._exclusive = Exclusive(self.folder, clock, processes)
         self._crew = Crew()
         self._incidents = Incidents(
@@ -93,7 +98,7 @@ class LeaseTimerServer(TimerServer):
 
     def start(self) -> None:
         """Take the right to serve this host here, look over all leases, then watch in a thread."""
-        if self._watchdog_thread is not None:
+        if self._watchdog_thread is not None and self._watchdog_thread.is_alive():
             raise RuntimeError("LeaseTimerServer is already started")
         self._stopping.clear()
         self._exclusive.take(self._stopping)
@@ -109,6 +114,7 @@ class LeaseTimerServer(TimerServer):
 
     def begin(self) -> None:
         """What comes before the first turn: the folder, its events, its first beat."""
+        self._pid = os.getpid()
         self.folder.make()
         for name, pid in self.folder.parts():
             if self._processes.stat(pid) is None:
@@ -117,10 +123,8 @@ class LeaseTimerServer(TimerServer):
         self._queue.start()
         self._incidents.start()
         self._crew.begin()
-        self._beat.first(**self._facts())
-        owner = self.folder.owner(PRESENCE)
-        if owner is not None:
-            self._incidents.owner = owner
+        self._incidents.owner = self._beat.first(**self._facts())
+        self._pace.begin()
 
     def _sweep(self, name: str) -> None:
         try:
@@ -130,12 +134,15 @@ class LeaseTimerServer(TimerServer):
 
     def stop(self) -> None:
         """Stop watching, within seconds, and say so in ``server.json``. Reaps under way end with the process."""
+        if os.getpid() != self._pid:
+            return  # the child of a fork: what serves is the parent's
         self._stopping.set()
         self._queue.wake()
         thread = self._watchdog_thread
         if thread is None:
             return
-        thread.join(STOP_PATIENCE)
+        if thread is not threading.current_thread():
+            thread.join(STOP_PATIENCE)
         if not thread.is_alive():
             self._watchdog_thread = None
         self.end(clean=not thread.is_alive())
@@ -143,15 +150,20 @@ class LeaseTimerServer(TimerServer):
     def once(self) -> None:
         """Instead of ``start``: look the whole folder over, clear and reap what is due now, see it through, and end.
 
-        Raises as ``start`` does.
+        Raises as ``start`` does, and ``DirectoryUnusable`` where a record can't be written.
         """
         self._exclusive.take(self._stopping)
         try:
             self.begin()
             self._queue.wake()
             self._run_watchdog()
+            stuck = self._clock.monotonic() + RECORD_PATIENCE
             while self._queue.size() or self.leases.busy:
                 self._run_watchdog()
+                if not self._crew.wait(0):  # a reap is under way, which may take its lease's grace
+                    stuck = self._clock.monotonic() + RECORD_PATIENCE
+                if self._clock.monotonic() > stuck:
+                    raise unusable(self.folder.join(POSTMORTEM), OSError(errno.EIO, "records can't be written"))
         finally:
             self.end()
 
@@ -170,6 +182,9 @@ class LeaseTimerServer(TimerServer):
         self._incidents.bury(self._beat.boot)
         self._incidents.settle()
         self._beat.next(**self._facts())
+
+    def _note(self, requests: list[TimerRequest]) -> None:
+        """Nothing: what is due when is for the leases to say, who forget what was released."""
 
     def _patience(self) -> float:
         earliest = self.leases.earliest()

@@ -139,7 +139,7 @@ class Sweep:
             try:
                 if not self.dry:
                     files.remove(lease.name, worker)
-            except OSError as error:
+            except (LeaseUnreadable, OSError) as error:
                 self._leave(lease.name, error, failed=True)
             else:
                 self.done.append(Swept("lease", lease.name, why, record if lease.status.held else None))

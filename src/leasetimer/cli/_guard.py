@@ -16,8 +16,8 @@ from ..postmortem import read_record
 from ..presence import server_here
 from ..process import PROCESSES
 from ..server import LeaseTimerServer
+from ._patience import within
 from .options import visible
-from .serve import within
 
 START_PATIENCE = 5.0
 """Seconds that a server may take to say who it is, once it has the right to serve."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 from collections.abc import Callable
@@ -89,6 +90,8 @@ def print_json(fields: dict[str, Any]) -> None:
 
 def brief(duration: float) -> str:
     """A duration as a person reads it: 0.8s, 42s, 9m05s, 2h03m, 3d04h. Negative ones keep their sign."""
+    if not math.isfinite(duration):
+        return "?"
     sign, left = ("-" if duration < 0 else ""), abs(duration)
     if left < 10:
         return f"{sign}{left:.1f}s"

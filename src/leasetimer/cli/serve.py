@@ -14,6 +14,7 @@ import click
 
 from .. import log
 from ..server import LeaseTimerServer
+from ._patience import within
 from .options import DURATION, directory_option, log_to_stderr
 
 STOP_PATIENCE = 4.0
@@ -91,18 +92,3 @@ class Life:
 
     def _told(self, number: int, _: FrameType | None) -> None:
         self._news.put(number)
-
-
-def within(seconds: float, job: Callable[[], object]) -> bool:
-    """Do that, but wait no longer than this for it; whether it is done."""
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            job()
-        except OSError as error:
-            log.warning("not ended cleanly", error=error)
-        done.set()
-
-    threading.Thread(target=run, name="leasetimer-end", daemon=True).start()
-    return done.wait(seconds)

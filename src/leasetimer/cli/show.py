@@ -17,7 +17,7 @@ from ..errors import LeaseUnreadable
 from ..lease import WIDTH, Lease, read_lease
 from ..names import file_name, split_dotted, split_name
 from ..postmortem import SCHEMA
-from ..process import PROCESSES
+from ..process import PROCESSES, signal_name
 from .options import brief, json_option, print_json, visible
 
 LONGEST = 1 << 22
@@ -155,8 +155,8 @@ def _plain(key: str, value: Any) -> str:
         return f"{day}.{int(value % 1 * 1000):03d} {time.strftime('%z', time.localtime(value))}"
     if number and key in SPANS:
         return brief(value)
-    if key == "signal" and value in signal.valid_signals():
-        return f"{value} ({signal.Signals(value).name})"
+    if key == "signal" and type(value) is int and value in signal.valid_signals():
+        return f"{value} ({signal_name(value)})"
     if isinstance(value, list):
         return " ".join(_plain("", one) for one in value) or "-"
     if value is None or value in ({}, ""):
