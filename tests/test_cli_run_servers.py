@@ -53,7 +53,7 @@ def test_a_server_that_would_not_act_for_it_is_refused(root: Path, other: str) -
     """Another machine of this name, or another user: its server would not reap our workers."""
     patch = (
         "def refused(_): raise _guard.ServerRefused('somebody else serves')\n"
-        f"_guard.START_PATIENCE = 0.1; _guard.LeaseTimerServer.start = refused; _guard.server_here = lambda *_: {other}"
+        f"_guard.START_PATIENCE = 0.1; _guard.LeaseTimerServer.start = refused; _guard.live_server = lambda *_: {other}"
     )
     done = patched(patch, "touch", "ran")
     assert (done.returncode, done.stderr) == (125, "leasetimer: somebody else serves\n")

@@ -89,7 +89,7 @@ def test_two_scopes_never_share_a_name(one: str, other: str) -> None:
 def test_every_form_of_a_name_fits_a_file_system(scope: str) -> None:
     """255 bytes hold the longest host, pid and token, in the making, moved and copied."""
     name = file_name("h" * 80, 1 << 22, scope)
-    assert len(new_name(name, (1 << 64) - 1)) <= 255
+    assert len(new_name(name, (1 << 64) - 1, (1 << 32) - 1)) <= 255
     assert len(moved_name(name, "f" * 16)) <= 255
     assert len(name + ".copy") <= 255
 
@@ -115,7 +115,7 @@ def test_a_scope_that_fits_stays_as_it_is(scope: str) -> None:
 def test_names_on_the_way_say_whose_they_are(host: str, pid: int, scope: str, token: int) -> None:
     """A dotted name splits into the lease it belongs to, its token and its kind."""
     name = file_name(host, pid, scope)
-    assert split_dotted(new_name(name, token)) == (name, f"{token:x}", False)
+    assert split_dotted(new_name(name, token, 7)) == (name, f"{token:x}", False)
     assert split_dotted(moved_name(name, f"{token:x}")) == (name, f"{token:x}", True)
 
 

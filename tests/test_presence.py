@@ -1,6 +1,7 @@
 """A server's presence: what it writes, and who believes it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from leasetimer.presence import (
     STALE_AFTER,
     Presence,
     is_here,
+    live_server,
     own_presence,
     read_presence,
     server_here,
@@ -18,6 +20,7 @@ from leasetimer.presence import (
 )
 
 PID = 700
+UID = os.geteuid()
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def machine(tmp_path: Path) -> FakeMachine:
 
 def presence(machine: FakeMachine, **change: Any) -> Presence:
     """A server that has just beaten."""
-    return Presence("node1", PID, 50, BOOT, 1000, True, 3, machine.clock.wall, machine.clock.mono, 10.0, {})._replace(
+    return Presence("node1", PID, 50, BOOT, UID, True, 3, machine.clock.wall, machine.clock.mono, 10.0, {})._replace(
         **change
     )
 
@@ -42,7 +45,7 @@ def test_what_is_written_is_read(machine: FakeMachine) -> None:
     assert read is not None
     assert read._replace(fields={}) == written._replace(fields={})
     assert read.fields["leases"] == 2
-    assert "pid 700 of uid 1000" in read.describe()
+    assert f"pid 700 of uid {UID}" in read.describe()
 
 
 def test_live_server_is_here(machine: FakeMachine) -> None:
@@ -61,6 +64,14 @@ def test_stopped_server_is_not_here(machine: FakeMachine) -> None:
     """It has said that it ended."""
     write_presence(machine.folder, presence(machine, serving=False))
     assert server_here(machine.folder, machine.clock, machine.processes) is None
+
+
+@pytest.mark.parametrize(("uid", "guards"), [(0, True), (UID + 1000, False)])
+def test_another_users_server_guards_nobody_here(machine: FakeMachine, uid: int, guards: bool) -> None:
+    """It lives, but only root's and the user's own may signal this user's workers."""
+    write_presence(machine.folder, presence(machine, uid=uid))
+    assert live_server(machine.folder, machine.clock, machine.processes) is not None
+    assert (server_here(machine.folder, machine.clock, machine.processes) is not None) is guards
 
 
 def test_stale_server_is_not_here(machine: FakeMachine) -> None:

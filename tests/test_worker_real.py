@@ -202,7 +202,7 @@ def test_a_worker_that_raises_out_of_a_block_has_released(root: Path, end: str) 
 def test_a_worker_without_a_server_says_so_on_stderr(root: Path) -> None:
     """Once, in one line, with no logging configured."""
     run = program("import leasetimer\nfor s in 'ab':\n    with leasetimer.expires(60, s):\n        pass")
-    assert run.stderr == f"no live server, nobody will reap: host={HOST} dir={root}\n"
+    assert run.stderr == f"leasetimer: no live server, nobody will reap: host={HOST} dir={root}\n"
 
 
 def test_the_descriptor_is_not_inherited_by_programs_it_starts(root: Path) -> None:

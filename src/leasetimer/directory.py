@@ -84,9 +84,11 @@ class Folder:
         try:
             _write_all(fd, data)
             self._rename(fd, path, self.join(name))
-        except BaseException:
+        except BaseException as error:
             os.close(fd)
             self.remove(temporary)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = self.join(name)  # what the write itself does not say
             raise
         return fd
 
@@ -170,6 +172,17 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def _make_below(self, path: str) -> None:
+        """Make this folder and one below it, as open as this one is: whoever may write leases may leave records."""
+        self.make()
+        if path == self.path:
+            return
+        try:
+            os.mkdir(path, 0o700)
+            os.chmod(path, stat.S_IMODE(os.stat(self.path).st_mode))
+        except FileExistsError:
+            return
+
     def parts(self) -> list[tuple[str, int]]:
         """What a ``replace`` has half-done, or left so: the name, and the pid of the process that did it."""
         found: list[tuple[str, int]] = []
@@ -188,8 +201,11 @@ class Folder:
         path = self.join(name)
         ours = f"{next(_numbers):x}.{os.getpid():x}"  # two threads may write the same file
         temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(name)}.{ours}.part")
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fd = os.open(temporary, _CREATE, 0o644)
+        except FileNotFoundError:
+            self._make_below(os.path.dirname(path))
+            fd = os.open(temporary, _CREATE, 0o644)
         try:
             try:
                 _write_all(fd, data)

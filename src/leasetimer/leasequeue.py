@@ -52,6 +52,7 @@ class LeaseQueue(RequestQueue):
         self._events = False
         self._scan_due = 0.0
         self._place_due = 0.0
+        self._place: tuple[int, int] | None = None
         self._failed: str | None = None  # the error said last: a failing file system is not worth a line each second
 
     def start(self) -> None:
@@ -127,6 +128,12 @@ class LeaseQueue(RequestQueue):
             return
         before = self._watcher.watches
         self._events = self._watcher.follow(place)
+        if place != self._place and self._place is not None:
+            log.warning(
+                "folder removed or replaced, its leases guard nobody before they are written again",
+                dir=self._folder.path,
+            )
+        self._place = place
         if self._watcher.watches != before:
             self._scan_due = now  # what was published before the watch stood raised no event
 

@@ -7,6 +7,7 @@ flat on purpose, and scripts/bench watches them.
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import sys
 from errno import EIO
@@ -39,6 +40,7 @@ MOST_WRITES = 3
 """Writes of one publish, at most: a file system that is slow all the time must not hold the worker for ever."""
 F_OK = os.F_OK
 
+_numbers = itertools.count()
 _ledgers: dict[tuple[str, str], Ledger] = {}
 
 
@@ -181,7 +183,9 @@ class Ledger(Uses["LeaseTimerClient"]):
                     deadline + moved,
                 )
                 fd = self.folder.publish(
-                    new_name(lease.name, self._me().start), lease.name, write_lease(status, lease.identity)
+                    new_name(lease.name, self._me().start, next(_numbers)),
+                    lease.name,
+                    write_lease(status, lease.identity),
                 )
                 self._adopt(scope_id, lease, fd, status)
                 acquired = 0
@@ -218,7 +222,8 @@ class Ledger(Uses["LeaseTimerClient"]):
     def _adopt(self, scope_id: str, lease: Held, fd: int, status: Status) -> None:
         if lease.fd >= 0:
             lease.give_up(self.rewrite)
-        lease.fd, lease.seq, lease.acquired, lease.held = fd, status.seq, status.acquired, True
+        lease.fd, lease.seq, lease.held = fd, max(lease.seq, status.seq), True
+        lease.acquired = max(lease.acquired, status.acquired)
         lease.since, lease.highest = status.since, status.deadline
         lease.body = HELD % status[1:]
         self._idle.pop(scope_id, None)

@@ -30,6 +30,8 @@ def _log(level: int, event: str, facts: dict[str, object], *, trace: bool = Fals
     import logging
 
     logger = logging.getLogger("leasetimer")
+    if not logger.hasHandlers():
+        event = f"leasetimer: {event}"  # on bare stderr nothing else says who speaks
     if logger.isEnabledFor(level):
         logger.log(level, line(event, facts), exc_info=trace)
 

@@ -1,7 +1,7 @@
 """The names of lease files: ``HOST,PID,SCOPE.lease``, percent-encoded, and the dotted ones on the way. Pure.
 
 HOST,PID,SCOPE.lease                  a lease
-.HOST,PID,SCOPE.lease.TOKEN.new       in the making; TOKEN is the start ticks of the process that makes it
+.HOST,PID,SCOPE.lease.TOKEN-N.new     in the making; TOKEN is the start ticks of the process that makes it
 .HOST,PID,SCOPE.lease.TOKEN.moved     being cleared; TOKEN is unique
 HOST,PID,SCOPE.lease.copy             for people, from a node-local stage; never judged
 """
@@ -21,7 +21,7 @@ LONGEST_NAME = 124
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
 _NAME = re.compile(r"([\w%.-]+),([1-9]\d{0,9}),([\w%.~-]+)\.lease", re.ASCII)
-_DOTTED = re.compile(r"\.(.+\.lease)\.([0-9a-f]+)\.(new|moved)", re.ASCII)
+_DOTTED = re.compile(r"\.(.+\.lease)\.([0-9a-f]+)(?:-[0-9a-f]+)?\.(new|moved)", re.ASCII)
 
 
 def quote(text: str) -> str:
@@ -90,9 +90,12 @@ def split_dotted(name: str) -> Dotted | None:
     return Dotted(match[1], match[2], match[3] == "moved") if match else None
 
 
-def new_name(lease: str, start: int) -> str:
-    """The temporary name of a lease in the making by the process of that start tick."""
-    return f".{lease}.{start:x}.new"
+def new_name(lease: str, start: int, number: int) -> str:
+    """The temporary name of a lease in the making by the process of that start tick.
+
+    ``number`` is another for each publish of a process: a signal handler may publish in the middle of a publish.
+    """
+    return f".{lease}.{start:x}-{number:x}.new"
 
 
 def moved_name(lease: str, token: str) -> str:

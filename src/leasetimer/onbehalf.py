@@ -166,7 +166,7 @@ class OnBehalf:
     def _write(self, name: str, status: Status, identity: bytes) -> Lease:
         data = write_lease(status, identity)
         lease = read_lease(name, data, os.geteuid())  # before it replaces a sound one: others must be able to read it
-        os.close(self.folder.publish(new_name(name, self.worker.start), name, data))
+        os.close(self.folder.publish(new_name(name, self.worker.start, os.getpid()), name, data))
         return lease
 
     def _identity(self, scope: str, after: float) -> bytes:

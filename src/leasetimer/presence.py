@@ -86,12 +86,18 @@ def is_here(presence: Presence, processes: Processes) -> bool:
     return stat is not None and stat.start == presence.start and stat.state not in "ZX"
 
 
-def server_here(folder: Folder, clock: Clock, processes: Processes) -> Presence | None:
-    """The live server of this host in this folder, or None. One whose beat is ``STALE_AFTER`` old is none."""
+def live_server(folder: Folder, clock: Clock, processes: Processes) -> Presence | None:
+    """The live server of this host in this folder, whoever's. One whose beat is ``STALE_AFTER`` old is none."""
     presence = read_presence(folder)
     if presence is None or not presence.serving or not is_here(presence, processes):
         return None
     return presence if clock.monotonic() - presence.monotonic < STALE_AFTER else None
+
+
+def server_here(folder: Folder, clock: Clock, processes: Processes) -> Presence | None:
+    """The live server that guards this user's workers here: root's or the user's own, as no other may signal them."""
+    server = live_server(folder, clock, processes)
+    return server if server and server.uid in (0, os.geteuid()) else None
 
 
 def own_presence(folder: Folder, processes: Processes, interval: float) -> Presence:

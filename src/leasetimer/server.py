@@ -109,7 +109,9 @@ class LeaseTimerServer(TimerServer):
             self.begin()
             super().start()
         except BaseException:
-            self.end()
+            self._queue.stop()
+            self._incidents.stop(0)
+            self._exclusive.free()
             raise
 
     def begin(self) -> None:

@@ -13,7 +13,7 @@ from ..clock import CLOCK
 from ..directory import POSTMORTEM, Folder
 from ..errors import LeasetimerError, ServerRefused
 from ..postmortem import read_record
-from ..presence import server_here
+from ..presence import live_server
 from ..process import PROCESSES
 from ..server import LeaseTimerServer
 from ._patience import within
@@ -108,7 +108,7 @@ class Guard:
         try:
             self._server.start()
         except ServerRefused:
-            other = server_here(self.folder, CLOCK, PROCESSES)
+            other = live_server(self.folder, CLOCK, PROCESSES)
             if other is None:  # it may have begun just now
                 return False
             if other.uid not in (0, os.geteuid()):

@@ -12,7 +12,7 @@ from ..directory import Folder, hosts, root_path
 from ..errors import BadValue, ServerRefused
 from ..exclusive import Exclusive
 from ..overview import server_of
-from ..presence import server_here
+from ..presence import live_server
 from ..process import PROCESSES, host_id
 from ..sweep import Left, Sweep, Swept
 from .options import DURATION, brief, directory_option, json_option, print_json, visible
@@ -68,7 +68,7 @@ def command(
 
 def _sweep_here(sweep: Sweep) -> bool:
     """Sweep this host's leases, unless a server serves it; whether one does."""
-    if server_here(sweep.folder, CLOCK, PROCESSES):
+    if live_server(sweep.folder, CLOCK, PROCESSES):
         return True
     if sweep.dry:
         sweep.leases()
@@ -77,7 +77,7 @@ def _sweep_here(sweep: Sweep) -> bool:
     try:
         lock.take(threading.Event())
     except ServerRefused:
-        if server_here(sweep.folder, CLOCK, PROCESSES):
+        if live_server(sweep.folder, CLOCK, PROCESSES):
             return True  # started right now
         raise
     try:
