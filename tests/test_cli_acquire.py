@@ -140,6 +140,15 @@ def test_json_is_one_object_with_stable_keys(call: Command, root: Path) -> None:
     assert (release[0]["pid"], release[0]["expires"]) == (os.getpid(), None)
 
 
+def test_what_it_prints_fits_a_line_and_never_counts_below_zero(call: Command, root: Path) -> None:
+    """A scope as long as a page is cut there; a deadline that has passed before it is printed is 0.0s away."""
+    said = call("acquire", "x" * 900, "--after", "0.0001", *ME)
+    assert said.out.startswith("acquired: scope=xxx")
+    assert said.out.endswith(" expires in 0.0s\n")
+    assert len(said.out) < 120
+    assert call("acquire", "x" * 900, "--after", "1", *ME, "--json").objects[0]["scope"] == "x" * 900
+
+
 def test_signal_grace_and_tree_are_the_leases(call: Command, root: Path) -> None:
     """SIGKILL and the whole tree unless told otherwise: a shell that is killed alone leaves what hangs behind."""
     call("acquire", "train", "--after", "5m", *ME)

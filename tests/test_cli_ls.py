@@ -89,11 +89,38 @@ def test_an_empty_directory_has_no_leases_and_a_missing_one_is_an_error(call: Co
     assert call("ls", "--dir", tmp_path) == (0, f"no leases in {tmp_path}\n", "")
     missing = tmp_path / "missing"
     said = call("ls", "--dir", missing)
-    assert (said.code, said.out, said.err.count("\n")) == (5, "", 1)
-    assert str(missing) in said.err
+    assert said == (5, "", f"leasetimer: no directory {missing}: the first lease makes it\n")
     assert not missing.exists()
     (tmp_path / "file").touch()
     assert call("ls", "--dir", tmp_path / "file").code == 5
+
+
+def test_a_directory_that_may_not_be_read_is_one_line(
+    call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the exit code of a directory that can't be used, not that of a wrong option."""
+
+    def denied(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "scandir", denied)
+    said = call("ls", "--dir", tmp_path)
+    assert (said.code, said.out, said.err.count("\n")) == (5, "", 1)
+    assert f"directory {tmp_path} can't be used: Permission denied" in said.err
+
+
+def test_a_long_scope_leaves_room_for_the_rest(call: Command, tmp_path: Path) -> None:
+    """The table cuts it, JSON has all of it."""
+    put(tmp_path, "x" * 900)
+    assert len(call("ls", "--dir", tmp_path).out.splitlines()[1]) < 120
+    assert call("ls", "--dir", tmp_path, "--json").objects[0]["scope"] == "x" * 900
+
+
+def test_a_released_lease_has_no_time_left(call: Command, tmp_path: Path) -> None:
+    """Its deadline counts no more; a number would be taken for one that does."""
+    put(tmp_path, "done", held=False)
+    assert call("ls", "--dir", tmp_path, "--json").objects[0]["left"] is None
 
 
 def test_what_cannot_be_read_is_counted_and_named_on_stderr(call: Command, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leasetimer.cli.options import brief, seconds, visible
+from leasetimer.cli.options import LONGEST_SHOWN, brief, brief_scope, seconds, visible
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ from leasetimer.cli.options import brief, seconds, visible
         ("1h30m", 5400),
         ("2d", 172800),
         ("1d2h3m4s", 93784),
-        ("1h5", 3605),
         ("01:30", 90),
         ("90:00", 5400),
         ("1:00:00", 3600),
         ("1-00:00:00", 86400),
+        ("1-12", 129600),
         ("2-12:30", 217800),
         ("31709791s", 31709791),
     ],
@@ -35,7 +35,8 @@ def test_a_duration_is_read_as_a_person_or_slurm_writes_it(text: str, value: flo
     "text",
     [
         *("", "0", "0s", "00:00", "-1", "+1", "nan", "inf", "1e3", "1_000", "1000000000000", " 5", "5 ", "5\n", "5x"),
-        *("m", "1m1h", "1.5m", "1:2:3:4", "1-2", "-1:00", "\u0661", "1:0\u0663", "0x10", "9" * 400, "9" * 5000),
+        *("m", "1m1h", "1.5m", "1:2:3:4", "-1:00", "1-", "-2", "\u0661", "1:0\u0663", "0x10", "9" * 400, "9" * 5000),
+        *("1h30", "1m30", "1d2", "1h0.5", "1-2:3:4:5", "1-2-3"),
     ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
@@ -70,3 +71,10 @@ def test_a_duration_is_written_briefly(duration: float, text: str) -> None:
 def test_text_is_shown_without_control_characters(text: str, shown: str) -> None:
     """A scope must not move the cursor."""
     assert visible(text) == shown
+
+
+def test_a_long_scope_is_cut_on_a_line_with_other_things() -> None:
+    """At the width it has on the terminal, escapes and all; one that fits stays whole."""
+    assert brief_scope("x" * LONGEST_SHOWN) == "x" * LONGEST_SHOWN
+    assert brief_scope("x" * (LONGEST_SHOWN + 1)) == "x" * (LONGEST_SHOWN - 1) + "…"
+    assert len(brief_scope("\n" * 40)) == LONGEST_SHOWN

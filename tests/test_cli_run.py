@@ -48,6 +48,8 @@ def test_a_command_that_cannot_be_executed_is_126(root: Path) -> None:
         (["--nonsense", "true"], "--nonsense"),
         (["--after", "0", "true"], "got '0'"),
         (["--restarts", "-1", "true"], "-1"),
+        (["--scope", "job", "touch", "ran"], "--scope takes --after"),
+        (["--after", "5", "--scope", "", "touch", "ran"], "scope must not be empty, got ''"),
         (["--signal", "NOPE", "true"], "got 'NOPE'"),
         (["--dir", "/dev/null", "true"], "it is a file"),
         (["--dir", "/proc/leases", "true"], "/proc/leases"),
@@ -59,6 +61,7 @@ def test_failures_of_its_own_are_125(root: Path, options: list[str], told: str) 
     assert done.returncode == 125
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert not Path("ran").exists()
 
 
 def test_a_host_id_that_cannot_be_is_125(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_a_reaped_worker_that_makes_the_command_fail_has_it_run_again(root: Path
     done = run("--restarts", "3", "sh", "-c", f"echo >>tries; [ $(wc -l <tries) = 2 ] || {worker} || exit 3")
     assert (done.returncode, tries()) == (0, 2)
     assert "was reaped in scope stuck (record " in done.stderr
-    assert "): run again, 3 left\n" in done.stderr
+    assert "): run again, 1 of 3\n" in done.stderr
 
 
 @real
@@ -53,6 +53,10 @@ def test_it_is_run_again_no_more_often_than_told(root: Path, worker: str) -> Non
     done = run("--restarts", "1", "sh", "-c", f"echo >>tries; {worker} || exit 3")
     assert (done.returncode, tries()) == (124, 2)
     assert done.stderr.count("was reaped in scope stuck") == 2
+    assert [text.rpartition("): ")[2] for text in done.stderr.splitlines() if "reaped" in text] == [
+        "run again, 1 of 1",
+        "exit 124",
+    ]
 
 
 @real

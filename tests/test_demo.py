@@ -1,15 +1,19 @@
 """scripts/demo: what the README shows first."""
 
+import contextlib
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from leasetimer.directory import Folder
+from programs import eventually
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +39,25 @@ def test_the_demo_shows_the_stuck_worker_reaped_and_ends_with_0(tmp_path: Path) 
     assert done.stdout.endswith("all as promised\n")
     assert "overdue" in picture.read_text()
     assert "url(" not in picture.read_text().replace("url(#", "")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_ended_leaves_no_process(number: int) -> None:
+    """Ctrl-C, or a terminal that is closed: server and workers end with it, and nothing but its status says so."""
+    with subprocess.Popen(
+        [ROOT / "scripts" / "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout
+        assert run.stderr
+        root = Path(run.stdout.readline().split()[2].rstrip(","))
+        eventually(lambda: len(list(root.glob("*.lease"))) >= 4, "four leases")
+        run.send_signal(number)
+        assert run.wait(20) == 128 + number
+        assert "Traceback" not in run.stderr.read()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            assert process.environ().get("LEASETIMER_DIR") != str(root.parent)
 
 
 @pytest.fixture

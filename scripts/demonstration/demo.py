@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from subprocess import PIPE, STDOUT
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -45,7 +47,12 @@ def main(svg: str | None) -> int:
     folder = Folder(root, environment["LEASETIMER_HOST"])
     console.print(f"leases in [bold]{folder.path}[/], served by [bold]leasetimer serve[/]")
     server = subprocess.Popen(
-        [sys.executable, "-m", "leasetimer", "serve"], env=environment, stdout=PIPE, stderr=STDOUT, text=True
+        [sys.executable, "-m", "leasetimer", "serve"],
+        env=environment,
+        stdout=PIPE,
+        stderr=STDOUT,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the demo, which then ends all
     )
     reader = threading.Thread(target=relay, args=(server,), daemon=True)
     reader.start()
@@ -55,14 +62,15 @@ def main(svg: str | None) -> int:
         for number in range(1, WORKERS + 1):
             stuck_at = STUCK_AT if number == STUCK else 0
             argv = [sys.executable, str(Path(__file__).with_name("worker.py")), str(number), str(STEPS), str(stuck_at)]
-            workers[f"worker {number}"] = subprocess.Popen(argv, env=environment)
+            workers[f"worker {number}"] = subprocess.Popen(argv, env=environment, start_new_session=True)
         watch(LeaseFiles(folder), workers)
         records = wait_for_records(Path(folder.path, "postmortem"))
     finally:
-        started: list[subprocess.Popen[Any]] = [*workers.values(), server]
-        for process in started:
+        for process in workers.values():
             if process.poll() is None:
-                process.terminate()
+                process.kill()  # one of them ignores anything less
+        if server.poll() is None:
+            server.terminate()
         ended = server.wait(10)
         reader.join(1)
     problems = check(workers, records, ended, folder)
@@ -118,6 +126,8 @@ def watch(files: LeaseFiles, workers: dict[str, subprocess.Popen[bytes]]) -> Non
             time.sleep(REFRESH)
         shown, _ = table(files, workers)
         live.update(shown)
+    if not console.is_terminal:
+        console.print()  # where nothing is redrawn the table ends without one
     picture.print("", shown)
 
 
@@ -196,5 +206,12 @@ def show(path: Path, record: dict[str, Any]) -> None:
     picture.print(f"  …/postmortem/{path.name}")
 
 
+def leave(number: int, _: FrameType | None) -> None:
+    """A terminal that was closed, or somebody who ends the demo, leaves no process behind."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, leave)
     sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))

@@ -246,6 +246,8 @@ def hosts(root: str) -> list[str]:
     try:
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except FileNotFoundError as error:
+        raise DirectoryUnusable(error.errno, f"no directory {root}: the first lease makes it") from error
     except OSError as error:
         raise unusable(root, error) from error
 

@@ -41,7 +41,8 @@ def leasetimer() -> None:
     A worker promises to leave a block by a deadline, in a lease file in a shared directory; a server on each host reaps
     the worker whose lease ran out, and leaves a record of it.
 
-    Durations are 90, 90s, 10m, 1h30m, or Slurm's MM:SS, HH:MM:SS, D-HH:MM:SS.
+    Durations are 90, 90s, 10m, 1h30m, or Slurm's MM:SS, HH:MM:SS, D-HH,
+    D-HH:MM, D-HH:MM:SS.
     """
 
 
@@ -54,6 +55,9 @@ def main() -> None:
         sys.exit(leasetimer.main(prog_name="leasetimer", standalone_mode=False) or 0)
     except LeasetimerError as error:
         fail(text_of(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:  # the help is no line: as click lays it out
+        error.show()
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -13,7 +13,7 @@ from .caller import Caller, pid_option, scope_argument
 from .options import DURATION, SIGNAL, directory_option, json_option
 
 
-@click.command()
+@click.command(short_help="Hold a lease for the calling shell.")
 @scope_argument
 @click.option("--after", type=DURATION, required=True, help="How long the worker may be in the scope, from now on.")
 @pid_option

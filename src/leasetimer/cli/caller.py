@@ -14,7 +14,7 @@ from ..errors import BadValue, LeasetimerError, NoLease, NotTheWorker
 from ..lease import Lease, Worker
 from ..onbehalf import OnBehalf
 from ..process import PROCESSES, Processes, host_id, identify
-from .options import brief, print_json, visible
+from .options import brief, brief_scope, print_json, visible
 
 SHELLS = frozenset(
     ["ash", "bash", "csh", "dash", "elvish", "fish", "ksh", "mksh", "nu", "osh", "pwsh", "sh", "tcsh", "yash", "zsh"]
@@ -77,8 +77,8 @@ class Caller:
                 }
             )
             return
-        until = f" expires in {brief(status.deadline - CLOCK.monotonic())}" if status else ""
-        click.echo(f"{done}: scope={visible(scope)} worker={visible(self.name)}{until}")
+        until = f" expires in {brief(max(0.0, status.deadline - CLOCK.monotonic()))}" if status else ""
+        click.echo(f"{done}: scope={brief_scope(scope)} worker={visible(self.name)}{until}")
 
 
 def calling_shell(processes: Processes = PROCESSES) -> int:

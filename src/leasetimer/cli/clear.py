@@ -20,7 +20,7 @@ from .options import DURATION, brief, directory_option, json_option, print_json,
 FAILED = 5
 
 
-@click.command()
+@click.command(short_help="Remove what belongs to nobody.")
 @click.option("--older-than", type=DURATION, help="Records noticed longer ago than that, too. Without it, no records.")
 @click.option("--host", metavar="HOST", help="Of another host. It takes --lost.")
 @click.option("--lost", is_flag=True, help="That other host is gone for good, and nothing runs on it any more.")

@@ -10,13 +10,13 @@ import click
 from ..directory import root_path
 from ..overview import Holding, Host, Server, overview
 from ..process import host_id
-from .options import brief, directory_option, json_option, print_json, visible
+from .options import brief, brief_scope, directory_option, json_option, print_json, visible
 
 HEADINGS = ("SCOPE", "WORKER", "STATE", "TIME", "COUNT", "SERVER")
 STYLES = {"overdue": "bold red", "held": "green", "released": "dim"}
 
 
-@click.command()
+@click.command(short_help="List the leases of all hosts.")
 @click.option("--host", metavar="HOST", help="Of this host only.")
 @click.option("--state", type=click.Choice(["held", "released", "overdue"]), help="In this state only.")
 @directory_option
@@ -54,7 +54,7 @@ def as_fields(host: Host, holding: Holding) -> dict[str, Any]:
         "pid": lease.worker.pid,
         "scope": lease.scope,
         "state": holding.state,
-        "left": round(holding.left, 3),
+        "left": None if holding.state == "released" else round(holding.left, 3),
         "count": status.acquired,
         "since": status.since,
         "expires": status.expires,
@@ -73,7 +73,7 @@ def as_row(host: Host, holding: Holding) -> tuple[str, ...]:
     if holding.state != "released":
         time = f"{brief(holding.left)} left" if holding.left > 0 else f"{brief(-holding.left)} over"
     return (
-        visible(lease.scope),
+        brief_scope(lease.scope),
         worker,
         holding.state,
         time,

@@ -15,26 +15,29 @@ from ..clock import LONGEST
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
-_SLURM = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
-TAKES = "a duration: 90, 90s, 10m, 1h30m, or MM:SS, HH:MM:SS, D-HH:MM:SS, positive, at most 31 years"
+_FORMS = [
+    (re.compile(pattern, re.ASCII), units)
+    for pattern, units in [
+        (r"(\d+(?:\.\d+)?)", (1,)),  # alone only: 1h30 could be minutes or seconds
+        (r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", (86400, 3600, 60, 1)),
+        (r"(\d+):(\d\d?)", (60, 1)),
+        (r"(\d+):(\d\d?):(\d\d?)", (3600, 60, 1)),
+        (r"(\d+)-(\d+)(?::(\d\d?)(?::(\d\d?))?)?", (86400, 3600, 60, 1)),
+    ]
+]
+"""How a duration may be written, and the seconds that each of its numbers stands for."""
+TAKES = "a duration: 90, 90s, 10m, 1h30m, or MM:SS, HH:MM:SS, D-HH, D-HH:MM:SS, positive, at most 31 years"
+LONGEST_SHOWN = 60
 
 
 def seconds(text: str) -> float:
     """A duration as a person or Slurm writes it, in seconds. Raises ``ValueError`` for anything else, and for 0."""
-    if match := _SLURM.fullmatch(text):
-        days, first, second, third = match.groups()
-        if days is not None or third is not None:  # D-HH:MM, D-HH:MM:SS, HH:MM:SS
-            value = float(days or 0) * 86400 + float(first) * 3600 + float(second) * 60 + float(third or 0)
-        else:
-            value = float(first) * 60 + float(second)
-    elif text and (match := _UNITS.fullmatch(text)):
-        value = sum(float(part) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True) if part)
-    else:
-        raise ValueError(f"takes {TAKES}")
-    if not 0 < value <= LONGEST:
-        raise ValueError(f"takes {TAKES}")
-    return value
+    for form, units in _FORMS:
+        if match := form.fullmatch(text):
+            value = sum(float(part) * unit for part, unit in zip(match.groups(), units, strict=True) if part)
+            if 0 < value <= LONGEST:
+                return value
+    raise ValueError(f"takes {TAKES}")
 
 
 class Duration(click.ParamType[float]):
@@ -77,7 +80,7 @@ directory_option = click.option(
     "--dir",
     "directory",
     metavar="DIR",
-    type=click.Path(),
+    type=click.Path(readable=False),  # what can't be read is ours to say, with the exit code of a directory
     help="The shared directory. Default: LEASETIMER_DIR, else $XDG_STATE_HOME/leasetimer.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with stable keys.")
@@ -120,3 +123,9 @@ def log_to_stderr(*, verbose: bool) -> None:
 def visible(text: str) -> str:
     """A scope as a terminal can show it: control characters and bytes that were no UTF-8 escaped, never sent raw."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def brief_scope(scope: str) -> str:
+    """A scope on a line with other things: one of a thousand characters would push them out of sight."""
+    shown = visible(scope)
+    return shown if len(shown) <= LONGEST_SHOWN else shown[: LONGEST_SHOWN - 1] + "…"

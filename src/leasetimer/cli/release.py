@@ -9,7 +9,7 @@ from .caller import Caller, pid_option, scope_argument
 from .options import directory_option, json_option
 
 
-@click.command()
+@click.command(short_help="End a lease of the calling shell.")
 @scope_argument
 @pid_option
 @directory_option

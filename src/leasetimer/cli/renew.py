@@ -9,7 +9,7 @@ from .caller import Caller, pid_option, scope_argument
 from .options import DURATION, directory_option, json_option
 
 
-@click.command()
+@click.command(short_help="Move the deadline of a lease of the calling shell.")
 @scope_argument
 @click.option("--after", type=DURATION, help="How long from now on. Default: as long as it was acquired for.")
 @pid_option

@@ -61,7 +61,11 @@ class Command(click.Command):
             raise Failed(error.format_message()) from error
 
 
-@click.command(cls=Command, context_settings={"allow_interspersed_args": False})
+@click.command(
+    cls=Command,
+    short_help="Run a command under guard, again if reaped.",
+    context_settings={"allow_interspersed_args": False},
+)
 @click.option("--after", type=DURATION, help="Hold a lease for the whole command: reap it, with its tree, past that.")
 @click.option("--scope", help="The scope of that lease.  [default: the command's name]")
 @click.option("--signal", "number", type=SIGNAL, default="TERM", show_default=True, help="What it gets first.")
@@ -91,10 +95,14 @@ def command(
     Ends with CMD's exit code (128+n for signal n), 124 if the last try was reaped, 125 if leasetimer itself failed, 126
     if CMD can't be executed, 127 if there is no CMD.
     """
+    if scope is not None and after is None:
+        raise Failed("--scope takes --after: without it the command holds no lease")
+    if scope is None:
+        scope = os.path.basename(argv[0]) or "run"
     fds = inherited()
     log_to_stderr(verbose=verbose)
     try:
-        plan = Plan(argv, fds, check_scope(scope or os.path.basename(argv[0]) or "run"), after, number, kill_after)
+        plan = Plan(argv, fds, check_scope(scope), after, number, kill_after)
         with Guard(directory) as guard, Signals() as signals:
             return _run(plan, guard, signals, restarts)
     except Failed:
@@ -115,17 +123,17 @@ class Plan(NamedTuple):
 
 
 def _run(plan: Plan, guard: Guard, signals: Signals, restarts: int) -> int:
-    for left in reversed(range(restarts + 1)):
+    for again in range(1, restarts + 2):
         for number in signals.take():
             if number in ENDING:
                 return 128 + number  # it came between two tries
         code, reaped, told_to_end = _try(plan, guard, signals)
         if reaped is None:
             return code
-        again = left and not told_to_end
-        click.echo(f"leasetimer: {reaped}: {f'run again, {left} left' if again else f'exit {REAPED}'}", err=True)
-        if not again:
+        if again > restarts or told_to_end:
+            click.echo(f"leasetimer: {reaped}: exit {REAPED}", err=True)
             break
+        click.echo(f"leasetimer: {reaped}: run again, {again} of {restarts}", err=True)
     return REAPED
 
 

@@ -35,8 +35,8 @@ class Document(NamedTuple):
     notes: list[str]
 
 
-@click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.command(short_help="Show lease files or records in full.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(readable=False))
 @json_option
 def command(files: tuple[str, ...], as_json: bool) -> None:
     """Show each FILE, a lease or a post-mortem record, in full, also one that was copied elsewhere.
