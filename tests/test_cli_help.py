@@ -23,7 +23,7 @@ def test_the_help_cuts_nothing(call: Command) -> None:
     assert not [line for line in listed if line.endswith("...") or len(line) > WIDTH]
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "serve"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_what_is_said_of_a_command_is_short(name: str) -> None:
     """Also a narrow terminal shows the list without a break."""
     command = leasetimer.get_command(click.Context(leasetimer), name)

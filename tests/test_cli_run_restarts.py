@@ -53,7 +53,7 @@ def test_it_is_run_again_no_more_often_than_told(root: Path, worker: str) -> Non
     done = run("--restarts", "1", "sh", "-c", f"echo >>tries; {worker} || exit 3")
     assert (done.returncode, tries()) == (124, 2)
     assert done.stderr.count("was reaped in scope stuck") == 2
-    assert [text.rpartition("): ")[2] for text in done.stderr.splitlines() if "reaped" in text] == [
+    assert [text.rpartition("): ")[2] for text in done.stderr.splitlines() if "was reaped" in text] == [
         "run again, 1 of 1",
         "exit 124",
     ]

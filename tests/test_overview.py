@@ -215,7 +215,7 @@ def test_one_host_can_be_asked_for(scene: Scene) -> None:
 def test_without_a_directory_it_says_so(scene: Scene) -> None:
     """And makes none."""
     scene.root = scene.root / "missing"
-    with pytest.raises(DirectoryUnusable, match="No such file"):
+    with pytest.raises(DirectoryUnusable, match="the first lease makes it"):
         scene.see()
     assert not scene.root.exists()
 

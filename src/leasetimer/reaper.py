@@ -173,6 +173,8 @@ class Reap:
         for tries in range(1, FRESH_TRIES + 1):
             if self._pace.mark():
                 raise Postponed("this server stood still")
+            if process.gone(0):
+                return False  # whatever became of its lease: nobody is left to be asked
             asked = self._clock.monotonic()
             if not self._still_overdue():
                 return False

@@ -29,6 +29,7 @@ TICK = 1.0
 """Seconds that the loop sleeps at most: what makes a gap visible, whatever ``max_interval`` is."""
 RECORD_PATIENCE = 10.0
 """Seconds that ``once`` waits for records when nothing else is left to do."""
+ABORT_PATIENCE = 0.5
 STOP_PATIENCE = 3.0
 """Seconds that ``stop`` waits for the turn under way, and again for records not yet written."""
 
@@ -110,7 +111,7 @@ class LeaseTimerServer(TimerServer):
             super().start()
         except BaseException:
             self._queue.stop()
-            self._incidents.stop(0)
+            self._incidents.stop(ABORT_PATIENCE)
             self._exclusive.free()
             raise
 

@@ -21,7 +21,7 @@ STOP_PATIENCE = 4.0
 """Seconds given to a clean end. A file system that hangs must not keep the process, nor whoever waits for it."""
 
 
-@click.command()
+@click.command(short_help="Serve this host's leases, in the foreground.")
 @directory_option
 @click.option(
     "--max-interval",
