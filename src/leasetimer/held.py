@@ -48,21 +48,26 @@ class Held:
     def end(self, rewrite: Rewrite) -> None:
         """Write that it is released. Raises ``OSError``."""
         self.seq += 1
-        body = RELEASED % (self.seq, self.body[TIMES:])
-        line = body + CHECKSUM % crc32(body, self.identity_crc)
-        if rewrite(self.fd, line, 0) != WIDTH:
+        if rewrite(self.fd, self.released(), 0) != WIDTH:
             raise OSError(EIO, "lease written in part")
 
-    def give_up(self, rewrite: Rewrite) -> None:
-        """Let go of the file that a publish has replaced. If the server has moved it, it must not be seen as held.
+    def released(self) -> bytes:
+        """The status line that says so, at this seq."""
+        body = RELEASED % (self.seq, self.body[TIMES:])
+        return body + CHECKSUM % crc32(body, self.identity_crc)
 
-        Or it would be the verdict again once the new file is forgotten. After the publish, or none is held.
+    def give_up(self, rewrite: Rewrite, fd: int, mark: bytes | None) -> None:
+        """Let go of a file that a publish has replaced, by its descriptor; ``mark`` it released, if it says held.
+
+        If the server has moved it, it would else be the verdict again once the new file is forgotten. Done after the
+        publish, or there would be a moment in which nothing is held.
         """
-        if self.held:
-            body = RELEASED % (self.seq, self.body[TIMES:])
-            try:
-                rewrite(self.fd, body + CHECKSUM % crc32(body, self.identity_crc), 0)
-            except OSError as error:
-                self.kept = True
-                log.warning("replaced lease file not marked released", name=self.name, error=repr(error))
-        os.close(self.fd)
+        if fd < 0:
+            return
+        try:
+            if mark is not None:
+                rewrite(fd, mark, 0)
+        except OSError as error:
+            self.kept = True
+            log.warning("replaced lease file not marked released", name=self.name, error=repr(error))
+        os.close(fd)

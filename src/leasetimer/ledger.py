@@ -220,14 +220,18 @@ class Ledger(Uses["LeaseTimerClient"]):
         return Held(name, self.folder.join(name), identity, first_seq(self.clock))
 
     def _adopt(self, scope_id: str, lease: Held, fd: int, status: Status) -> None:
-        if lease.fd >= 0:
-            lease.give_up(self.rewrite)
+        # Swapped before it is closed: a signal handler that publishes in between must not close it, too.
+        replaced, mark = lease.fd, lease.released() if lease.held else None
         lease.fd, lease.seq, lease.held = fd, max(lease.seq, status.seq), True
         lease.acquired = max(lease.acquired, status.acquired)
         lease.since, lease.highest = status.since, status.deadline
         lease.body = HELD % status[1:]
         self._idle.pop(scope_id, None)
+        other = self._leases.get(scope_id, lease)
         self._leases[scope_id] = lease
+        lease.give_up(self.rewrite, replaced, mark)
+        if other is not lease:  # a signal handler's first acquire, in the middle of this first one
+            other.give_up(self.rewrite, other.fd, other.released() if other.held else None)
 
     def _me(self) -> Worker:
         if self._worker is None:
