@@ -7,8 +7,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
-from types import FrameType
 
 import click
 
@@ -70,25 +68,26 @@ class Life:
     """
 
     def __init__(self, job: Callable[[], object]) -> None:
-        self._news: SimpleQueue[int | Exception] = SimpleQueue()
+        # By a pipe that the C handler writes to: a signal that the kernel hands to another thread than the main one,
+        # as it may when several come at once, would not wake the main thread from any other wait.
+        self._news, self._tell = os.pipe()
+        self._error: Exception | None = None
+        os.set_blocking(self._tell, False)
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told)
+            signal.signal(number, lambda *_: None)
         threading.Thread(target=self._do, args=(job,), name="leasetimer-serve", daemon=True).start()
 
     def next(self) -> int:
         """Wait for what comes next: 0 that the job is done, else a signal. Raises what the job raised."""
-        news = self._news.get()
-        if isinstance(news, Exception):
-            raise news
-        return news
+        number = os.read(self._news, 1)[0]
+        if number == 0 and self._error:
+            raise self._error
+        return number
 
     def _do(self, job: Callable[[], object]) -> None:
         try:
             job()
         except Exception as error:  # noqa: BLE001 - raised in the main thread
-            self._news.put(error)
-        else:
-            self._news.put(0)
-
-    def _told(self, number: int, _: FrameType | None) -> None:
-        self._news.put(number)
+            self._error = error
+        os.write(self._tell, b"\0")
