@@ -1,7 +1,4 @@
-"""The leases of one host, as its server knows them: what was read, what is guarded, what is in trouble.
-
-Used by the server's thread only.
-"""
+"""The leases of one host, as its server knows them: read, guarded, in trouble. Used by the server's thread only."""
 
 from __future__ import annotations
 
@@ -263,7 +260,8 @@ class Leases:
                 continue
             known.shift += gap + SLACK
             if self._overdue.pop(name, None) or name in self._deadlines or new:
-                self._deadlines.put(name, max(known.deadline, known.again))
+                now, due = self._clock.monotonic(), max(known.deadline, known.again)
+                self._deadlines.put(name, self._look_before(known.lease, due, now))
         log.warning("server stood still, deadlines moved", seconds=gap, leases=len(self._known))
 
     # -- clearing
