@@ -6,15 +6,20 @@ from collections.abc import Iterator
 
 from .lease import Lease, Worker
 
+KEPT = 8
+"""Deadlines of a lease that are remembered, at most, besides those that a gap has moved."""
+
 
 class Known:
     """What is remembered of one lease."""
 
-    __slots__ = ("again", "handled", "lease", "missing", "shift")
+    __slots__ = ("_shifts", "again", "handled", "lease", "missing")
 
     def __init__(self, lease: Lease) -> None:
+        # Seconds that gaps have moved each deadline that was written, the current one last: once an inner block is left
+        # its worker writes again what it promised before.
+        self._shifts = {lease.status.deadline: 0.0}
         self.lease = lease
-        self.shift = 0.0  # seconds that gaps have moved the deadline that was written
         self.handled = -1.0  # the deadline, as written, that was acted on already: one incident each
         self.again = 0.0  # not acted on before that instant, whatever its deadline
         self.missing = 0  # scans in a row that did not list it
@@ -22,7 +27,27 @@ class Known:
     @property
     def deadline(self) -> float:
         """The deadline that counts, on the monotonic clock."""
-        return self.lease.status.deadline + self.shift
+        return self.lease.status.deadline + self._shifts[self.lease.status.deadline]
+
+    def read(self, lease: Lease) -> None:
+        """The same worker's lease, as it was read now."""
+        deadline = lease.status.deadline
+        if deadline != self.lease.status.deadline:
+            self.again = 0.0
+            self._shifts[deadline] = self._shifts.pop(deadline, 0.0)
+            unmoved = [old for old, shift in self._shifts.items() if not shift and old != deadline]
+            for old in unmoved[:-KEPT]:
+                del self._shifts[old]
+        self.lease = lease
+
+    def move(self, seconds: float, now: float) -> None:
+        """A gap: whatever was promised before it is due later, unless it was past already."""
+        current = self.lease.status.deadline
+        self._shifts = {
+            old: shift + seconds
+            for old, shift in self._shifts.items()
+            if old == current or old + shift + seconds >= now
+        }
 
     def has_handled(self, lease: Lease) -> bool:
         """Whether that very promise was acted on: this worker's, to leave by this deadline."""
@@ -64,9 +89,7 @@ class Memory:
         else:
             displaced = None
             # The same deadline with a higher seq is the same promise: another block of the scope was entered or left.
-            if known.lease.status.deadline != lease.status.deadline:
-                known.shift = known.again = 0.0
-            known.lease = lease
+            known.read(lease)
         known.missing = 0
         return known, displaced
 

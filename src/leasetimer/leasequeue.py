@@ -101,7 +101,8 @@ class LeaseQueue(RequestQueue):
                 self._scan_due = max(self._scan_due, now + took * LISTING_SHARE)
             self._failed = None
         except OSError as error:  # what is known is guarded all the same
-            self._scan_due = min(self._scan_due, now + POLL_INTERVAL)
+            took = self._clock.monotonic() - now
+            self._scan_due = now + max(POLL_INTERVAL, took * LISTING_SHARE)
             if str(error) != self._failed:
                 self._failed = str(error)
                 log.error("folder not looked over, tried again", dir=self._folder.path, error=error)
@@ -110,7 +111,7 @@ class LeaseQueue(RequestQueue):
             for _ in range(min(most, len(source))):
                 lease = self._leases.look(source.popleft())
                 if lease is not None and not self._leases.expected(lease):
-                    found.append(LeaseRequest(lease, self._leases.due(lease)))
+                    found.append(LeaseRequest(lease, self._leases.next_look(lease)))
         return found
 
     def _interval(self) -> float:

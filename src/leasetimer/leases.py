@@ -135,7 +135,6 @@ class Leases:
         if doubt:
             self.trouble.say(name, "lease not guarded", doubt)
             return None
-        self.trouble.pop(name, None)
         if worker in self.busy:
             return None
         if not self._lives(worker):
@@ -147,6 +146,7 @@ class Leases:
         known = self._remember(lease)
         if not lease.status.held:
             return self._clear(name)
+        self.trouble.pop(name, None)
         return None if known.has_handled(lease) else lease
 
     def _doubt(self, lease: Lease) -> str | None:
@@ -195,8 +195,8 @@ class Leases:
             lease = self._due(name)
             if lease is None:
                 continue
-            if (due := self.due(lease)) > now:
-                self._deadlines.put(name, self._look_before(lease, due, now))
+            if self.due(lease) > now:
+                self._deadlines.put(name, self.next_look(lease))
             else:
                 self._overdue[name] = lease
         if self._pace.gap:  # a read stood still: nothing that was decided counts before the gap is dealt with
@@ -205,8 +205,9 @@ class Leases:
             self._overdue.clear()
         return list(self._overdue.values())
 
-    def _look_before(self, lease: Lease, due: float, now: float) -> float:
-        """When to look at a lease due then: sooner, if it was put off. In place, it may get a deadline in between."""
+    def next_look(self, lease: Lease) -> float:
+        """When to look at that lease again: before it is due, if that was put off. It may get a deadline in between."""
+        due, now = self.due(lease), self._clock.monotonic()
         return due if due <= lease.status.deadline else min(due, now + max(LOOK_AGAIN, (due - now) / 8))
 
     def _due(self, name: str) -> Lease | None:
@@ -258,10 +259,9 @@ class Leases:
             known = self._known.get(name)
             if known is None:
                 continue
-            known.shift += gap + SLACK
+            known.move(gap + SLACK, self._clock.monotonic())
             if self._overdue.pop(name, None) or name in self._deadlines or new:
-                now, due = self._clock.monotonic(), max(known.deadline, known.again)
-                self._deadlines.put(name, self._look_before(known.lease, due, now))
+                self._deadlines.put(name, self.next_look(known.lease))
         log.warning("server stood still, deadlines moved", seconds=gap, leases=len(self._known))
 
     # -- clearing

@@ -7,6 +7,7 @@ import queue
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -140,6 +141,8 @@ class Recorder:
         self._jobs: queue.SimpleQueue[tuple[Incident, bytes, Callable[[], None] | None] | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._failed: set[str] = set()
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run, name="leasetimer-recorder", daemon=True)
 
     def start(self) -> None:
@@ -148,7 +151,9 @@ class Recorder:
 
     def publish(self, incident: Incident, then: Callable[[], None] | None = None) -> None:
         """Write the record as it is now; call ``then``, from the thread, once it stands."""
-        self._jobs.put((incident, incident.record(), then))
+        with self._lock:
+            self._waiting[incident.name] += 1
+            self._jobs.put((incident, incident.record(), then))
 
     def stop(self, timeout: float) -> bool:
         """Write what is left, for ``timeout`` seconds at most; whether all of it stands."""
@@ -166,7 +171,14 @@ class Recorder:
                     then()
             elif not self._hurry.is_set():  # once more, after the others: one that can't be written must not stop them
                 self._clock.wait(self._hurry, RETRY_INTERVAL)
-                self._jobs.put(job)
+                with self._lock:
+                    # A later one of the same record takes its place: behind that it would undo it.
+                    if self._waiting[incident.name] == 1 or then:
+                        self._jobs.put(job)
+                        continue
+            with self._lock:
+                self._waiting[incident.name] -= 1
+                self._waiting += Counter()  # without those that are at 0
 
     def _write(self, incident: Incident, data: bytes) -> bool:
         try:

@@ -172,6 +172,8 @@ class LeaseTimerServer(TimerServer):
 
     def end(self, *, clean: bool = True) -> None:
         """What comes after the last turn. ``clean``: the loop has ended, it does not hang in the file system."""
+        if os.getpid() != self._pid:
+            return  # the child of a fork: what serves is the parent's
         self._queue.stop()
         self._incidents.stop(STOP_PATIENCE)
         if clean:
