@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from leasetimer import expires
+from leasetimer.directory import SLOW_WRITE
 from leasetimer.lease import PAGE, WIDTH
-from leasetimer.ledger import SLOW_WRITE
 from leasetimer.names import moved_name
 from ledgers import HOST, Machine, leases, names, only, only_file, publishes, slowed
 from ledgers import machine as machine

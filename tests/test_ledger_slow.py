@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from leasetimer import expires
-from leasetimer.ledger import SLOW_WRITE
+from leasetimer.directory import SLOW_WRITE
 from ledgers import Machine, only, publishes, slowed
 from ledgers import machine as machine
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fakes import TIMENS
+from leasetimer.directory import MOST_WRITES
 from leasetimer.errors import BadValue, LeaseUnreadable, NoLease, NotTheWorker
 from leasetimer.lease import write_identity, write_lease
 from leasetimer.names import moved_name
-from leasetimer.onbehalf import MOST_PUBLISHES, OnBehalf
+from leasetimer.onbehalf import OnBehalf
 from shells import NAME, SHELL, Bench
 from shells import bench as bench
 
@@ -210,7 +211,7 @@ def test_a_slow_publish_is_done_again_with_a_fresh_clock(bench: Bench, monkeypat
     monkeypatch.setattr(bench.folder, "publish", slow)
     assert bench.behalf.acquire("train", 5).status.deadline == bench.clock.monotonic() + 5
     assert (bench.read().status.acquired, delays) == (1, [])
-    delays[:] = [60.0] * MOST_PUBLISHES
+    delays[:] = [60.0] * MOST_WRITES
     bench.behalf.renew("train")
     assert delays == []
 

@@ -23,6 +23,10 @@ _PART = re.compile(r"\..+\.([0-9a-f]+)\.part", re.DOTALL)
 _numbers = itertools.count()
 PRESENCE = "server.json"
 POSTMORTEM = "postmortem"
+SLOW_WRITE = 0.5
+"""Seconds after which a write is done again with a fresh clock: a file server that was away made it store the past."""
+MOST_WRITES = 3
+"""Writes of one publish, at most: a file system that is slow all the time must not hold the worker for ever."""
 
 
 class Content(NamedTuple):
@@ -36,7 +40,7 @@ class Folder:
     """One host's folder in ROOT, by path. Made on demand; survives being removed and made again."""
 
     rewrite = staticmethod(os.pwrite)
-    """In place, on a kept descriptor. It is ``os.pwrite`` itself: a wrapper would cost 60 ns of a worker's 4 us."""
+    """In place, on a kept descriptor. It is ``os.pwrite`` itself: a wrapper would cost a worker 60 ns each time."""
     stands = staticmethod(os.access)
     """Whether a path still stands: ``stands(path, os.F_OK)``. ``os.stat`` would flush on NFS: one WRITE each time."""
 

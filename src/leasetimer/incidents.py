@@ -138,7 +138,8 @@ class Incidents:
         told = []
         for incident in incidents:
             try:
-                told += [incident] * self._tell(incident)
+                if self._tell(incident):
+                    told.append(incident)
             except Exception:  # noqa: BLE001 - logged; the others are buried all the same, this one at the next scan
                 log.error("burying failed, tried again", trace=True, worker=incident.lease.worker)
                 self._later(partial(self._leases.busy.discard, incident.lease.worker))

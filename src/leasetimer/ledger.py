@@ -1,7 +1,7 @@
 """The leases of this process in one directory: files published by rename, then rewritten in place.
 
-``hold`` and ``drop`` are the hot path, 4 us together with two writes and one look at the name: they are written out
-flat on purpose, and scripts/bench watches them.
+``hold`` and ``drop`` are the hot path, together two writes and one look at the name: they are written out flat on
+purpose, and scripts/bench watches them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zlib import crc32
 
 from . import log
 from .clock import CLOCK, Clock
-from .directory import Folder
+from .directory import MOST_WRITES, SLOW_WRITE, Folder
 from .errors import NoServer
 from .facts import facts
 from .held import Held
@@ -32,12 +32,8 @@ if TYPE_CHECKING:
 
 MOST_IDLE = 64
 """Released lease files, with a descriptor each, that a process keeps for their next acquire in one directory."""
-SLOW_WRITE = 0.5
-"""Seconds after which a write is done again with a fresh clock: a file server that was away made it store the past."""
 NEARLY = 0.001
 """Seconds by which a deadline may be earlier than what the server waits for: the same instant, computed twice."""
-MOST_WRITES = 3
-"""Writes of one publish, at most: a file system that is slow all the time must not hold the worker for ever."""
 F_OK = os.F_OK
 
 _numbers = itertools.count()
@@ -168,7 +164,7 @@ class Ledger(Uses["LeaseTimerClient"]):
         moved = 0.0
         fresh = fresh or lease is None or not lease.held
         try:
-            self._lookout.look(required=client.require_server and fresh)
+            self._lookout.look(required=client.require_server and (fresh or acquired > 0))
             if lease is None:
                 lease = self._describe(client, scope_id)
             for left in reversed(range(MOST_WRITES)):

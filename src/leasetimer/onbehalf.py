@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from signal import SIGKILL, valid_signals
 
 from .clock import CLOCK, LONGEST, Clock, check_after
-from .directory import Folder
+from .directory import MOST_WRITES, SLOW_WRITE, Folder
 from .errors import BadValue, LeaseUnreadable, NoLease, NotTheWorker
 from .facts import facts
 from .lease import Lease, Status, Worker, first_seq, read_lease, write_identity, write_lease
@@ -24,10 +24,6 @@ from .process import PROCESSES, Processes
 
 AFTER = "after"
 """The field of the identity that says how long the lease was acquired for. Only leases made here have it."""
-SLOW_PUBLISH = 0.5
-"""Seconds after which a publish is done again with a fresh clock: a file server that was away has stored the past."""
-MOST_PUBLISHES = 3
-"""Publishes of one change, at most: a file system that is slow all the time must not hold the script for ever."""
 
 
 class OnBehalf:
@@ -160,7 +156,7 @@ class OnBehalf:
             now, begun = self._clock.now(), self._clock.monotonic()
             status = Status(True, seq + publishes, count, now if since is None else since, now + after, begun + after)
             lease = self._write(self._name(scope), status, identity)
-            if self._clock.monotonic() - begun <= SLOW_PUBLISH or publishes == MOST_PUBLISHES:
+            if self._clock.monotonic() - begun <= SLOW_WRITE or publishes == MOST_WRITES:
                 return lease
 
     def _write(self, name: str, status: Status, identity: bytes) -> Lease:

@@ -30,6 +30,7 @@ TICK = 1.0
 RECORD_PATIENCE = 10.0
 """Seconds that ``once`` waits for records when nothing else is left to do."""
 ABORT_PATIENCE = 0.5
+"""The same in seconds, for a start that failed: there is nothing to wait for but an idle thread."""
 STOP_PATIENCE = 3.0
 """Seconds that ``stop`` waits for the turn under way, and again for records not yet written."""
 
@@ -103,12 +104,19 @@ class LeaseTimerServer(TimerServer):
             raise RuntimeError("LeaseTimerServer is already started")
         self._stopping.clear()
         self._exclusive.take(self._stopping)
+        if self._stopping.is_set():  # while it watched another machine's beat
+            self._exclusive.free()
+            return
+        self._begin_or_free()
         try:
-            if self._stopping.is_set():  # while it watched another machine's beat
-                self._exclusive.free()
-                return
-            self.begin()
             super().start()
+        except RuntimeError:  # no thread to be had
+            self.end()
+            raise
+
+    def _begin_or_free(self) -> None:
+        try:
+            self.begin()
         except BaseException:
             self._queue.stop()
             self._incidents.stop(ABORT_PATIENCE)
@@ -156,8 +164,8 @@ class LeaseTimerServer(TimerServer):
         Raises as ``start`` does, and ``DirectoryUnusable`` where a record can't be written.
         """
         self._exclusive.take(self._stopping)
+        self._begin_or_free()
         try:
-            self.begin()
             self._queue.wake()
             self._run_watchdog()
             stuck = self._clock.monotonic() + RECORD_PATIENCE
